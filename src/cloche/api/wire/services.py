@@ -1,0 +1,65 @@
+"""The parts that the edges speak to, made in ``cloche.app`` and passed as one argument."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cloche.auth.sign_in import SignIn
+from cloche.bus.local import Bus
+from cloche.clock import Clock
+from cloche.domain.agents import AgentSpec
+from cloche.domain.runs import ExecutionState
+from cloche.events.log import EventLog
+from cloche.execution.cancellation import Cancellation
+from cloche.execution.decisions import Decisions
+from cloche.execution.intake import Intake
+from cloche.storage.database import Database
+from cloche.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of ``/readyz``: ``detail`` is for people and holds no secret and no address with credentials."""
+
+    ok: bool
+    detail: str
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeLimits:
+    """What an edge takes at most."""
+
+    frame_bytes: int = 64 * 1024
+    body_bytes: int = 1024 * 1024
+    auth_timeout_s: float = 5.0
+    heartbeat_s: float = 20.0
+    outbox_bytes: int = 256 * 1024
+    send_timeout_s: float = 10.0
+    subscriptions: int = 64
+    ops_per_second: int = 100
+    sse_keep_alive_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything a route or a connection may use."""
+
+    database: Database
+    log: EventLog
+    bus: Bus
+    intake: Intake
+    cancellation: Cancellation
+    decisions: Decisions
+    sign_in: SignIn
+    clock: Clock
+    telemetry: Telemetry
+    limits: EdgeLimits
+    origins: frozenset[str]
+    agents: Callable[[], list[AgentSpec]]
+    run_counts: Callable[[], Awaitable[dict[ExecutionState, int]]]
+    readiness: Callable[[], Awaitable[dict[str, Check]]]
+    writer_figures: Callable[[], dict[str, float]]
+    is_draining: Callable[[], bool]
+    version: str

@@ -1,0 +1,33 @@
+"""What an agent declares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+DEFAULT_RUN_TIMEOUT = timedelta(minutes=10)
+DEFAULT_STEP_TIMEOUT = timedelta(minutes=5)
+MAX_ANSWER_BYTES = 1024 * 1024
+MAX_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentLimits:
+    """What one run of an agent may use at most."""
+
+    run_timeout: timedelta = DEFAULT_RUN_TIMEOUT
+    step_timeout: timedelta = DEFAULT_STEP_TIMEOUT
+    max_steps: int = MAX_STEPS
+    max_answer_bytes: int = MAX_ANSWER_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSpec:
+    """An agent's declaration: what can be run, under which name, with which model and tools."""
+
+    name: str
+    version: str
+    description: str
+    model: str
+    tools: tuple[str, ...] = ()
+    limits: AgentLimits = AgentLimits()

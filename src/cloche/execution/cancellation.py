@@ -1,0 +1,80 @@
+"""Cancelling a run: recorded first, then everything of it is stopped, then it ends with a receipt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloche.bus.local import Bus
+from cloche.clock import Clock
+from cloche.domain.events import Receipt
+from cloche.domain.runs import ExecutionState, Run, RunRef
+from cloche.domain.scope import Scope
+from cloche.events.log import EventLog
+from cloche.execution.endings import RunEndings
+from cloche.ids import RunId, ThreadId
+from cloche.storage.database import Database, Transaction
+from cloche.storage.runs import RunRepository
+
+_AT_WORK = frozenset({ExecutionState.STARTING, ExecutionState.RUNNING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """What a cancel found: the run's state afterwards, whether its worker must be told, and whom to offer."""
+
+    state: ExecutionState
+    signal: bool
+    following: RunRef | None
+
+
+class Cancellation:
+    """Cancels runs in any state."""
+
+    def __init__(self, *, database: Database, log: EventLog, bus: Bus, clock: Clock) -> None:
+        self._database = database
+        self._bus = bus
+        self._clock = clock
+        self._endings = RunEndings(log, clock)
+
+    async def cancel(self, scope: Scope, run_id: RunId, *, reason: str = "the run was cancelled") -> ExecutionState:
+        """The wish is durable and the run's worker knows; the run's state now.
+
+        A run that nobody works on is cancelled at once; a working one is ``cancelling`` until all of it has stopped,
+        which its ``agent_cancelled`` event tells. A run that is over stays as it is.
+
+        Raises:
+            NotFoundError: this user has no such run.
+        """
+
+        async def work(tx: Transaction) -> tuple[Run, Cancelled]:
+            run = await RunRepository(scope).get(tx, run_id)
+            return run, await self.cancel_in(tx, scope, run, reason=reason)
+
+        run, cancelled = await self._database.write(work)
+        self._after(run, cancelled)
+        return cancelled.state
+
+    async def cancel_thread(self, tx: Transaction, scope: Scope, thread_id: ThreadId, *, reason: str) -> list[RunRef]:
+        """Every live run of the thread is cancelled or cancelling; those whose worker must be told after the commit."""
+        live = reversed(await RunRepository(scope).live(tx, thread_id))
+        return [run.ref for run in live if (await self.cancel_in(tx, scope, run, reason=reason)).signal]
+
+    async def cancel_in(self, tx: Transaction, scope: Scope, run: Run, *, reason: str) -> Cancelled:
+        """Like ``cancel``, in the caller's transaction; the caller signals and offers after its commit."""
+        if run.state.is_terminal:
+            return Cancelled(state=run.state, signal=False, following=None)
+        runs, now = RunRepository(scope), self._clock.now()
+        await runs.request_cancel(tx, run.id, reason=reason, at=now)
+        if run.state in _AT_WORK:
+            await runs.move(tx, run.id, ExecutionState.CANCELLING, at=now, epoch=None)
+            return Cancelled(state=ExecutionState.CANCELLING, signal=True, following=None)
+        if run.state is ExecutionState.CANCELLING:
+            return Cancelled(state=run.state, signal=True, following=None)
+        ended = await self._endings.cancel(tx, scope, run, Receipt(), reason=reason, usage=run.usage, fenced=False)
+        return Cancelled(state=ended.state, signal=False, following=ended.following)
+
+    def _after(self, run: Run, cancelled: Cancelled) -> None:
+        if cancelled.signal:
+            self._bus.signal_cancel(run.ref)
+        if cancelled.following is not None:
+            self._bus.offer(cancelled.following)

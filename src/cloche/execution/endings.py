@@ -1,0 +1,219 @@
+"""The one way in which a run ends: its terminal state, its last event, and the admission of the thread's next run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cloche.clock import Clock
+from cloche.domain.approvals import ApprovalState
+from cloche.domain.events import (
+    AgentCancelled,
+    AgentCompleted,
+    AgentFailed,
+    AgentTimedOut,
+    ApprovalResolved,
+    ErrorShown,
+    EventData,
+    MessageCompleted,
+    Receipt,
+    ToolCompleted,
+)
+from cloche.domain.messages import MessageRole, TextPart
+from cloche.domain.runs import ExecutionState, Failure, Run, RunRef
+from cloche.domain.scope import Scope
+from cloche.domain.steps import Step, StepKind, StepState
+from cloche.domain.usage import Usage
+from cloche.errors import AttemptsExhaustedError, DeadlineExceededError, RunCancelledError, ToolStoppedError
+from cloche.events.codec import draft
+from cloche.events.log import EventLog
+from cloche.ids import MessageId
+from cloche.storage.approvals import ApprovalRepository
+from cloche.storage.database import Transaction
+from cloche.storage.messages import MessageRepository
+from cloche.storage.runs import RunRepository
+from cloche.storage.steps import StepRepository
+
+_EXECUTION_ENDS = {
+    ExecutionState.COMPLETED: "completed",
+    ExecutionState.FAILED: "failed",
+    ExecutionState.TIMEOUT: "timeout",
+    ExecutionState.DEAD: "lost",
+    ExecutionState.CANCELLED: "cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a run ended, and the next run of its thread, which may be claimed now."""
+
+    state: ExecutionState
+    code: str | None
+    following: RunRef | None
+
+
+class RunEndings:
+    """Ends runs, inside the caller's transaction. Every terminal state of every run is set here."""
+
+    def __init__(self, log: EventLog, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+
+    async def complete(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        run: Run,
+        *,
+        answer: str | None,
+        last_message_id: MessageId | None,
+        usage: Usage,
+    ) -> Ended:
+        """The run has completed with this answer.
+
+        Raises:
+            LeaseLostError: another execution owns the run.
+            IllegalTransitionError: the run is being cancelled, or is over.
+        """
+        now = self._clock.now()
+        await RunRepository(scope).move(tx, run.id, ExecutionState.COMPLETING, at=now, epoch=run.epoch)
+        message_id = MessageId.new() if answer is not None else last_message_id
+        parts = (TextPart(text=answer or ""),)
+        events: list[EventData] = []
+        if answer is not None:
+            events.append(MessageCompleted(message_id=str(message_id), parts=parts))
+        started = run.state_times.get(ExecutionState.STARTING, run.created_at)
+        duration_ms = int((now - started).total_seconds() * 1000)
+        events.append(AgentCompleted(message_id=message_id, usage=usage, duration_ms=duration_ms))
+        first_seq = await self._close(tx, scope, run, ExecutionState.COMPLETED, events, usage, None, now, fenced=True)
+        if answer is not None and message_id is not None:
+            await MessageRepository(scope).create(
+                tx,
+                message_id,
+                thread_id=run.thread_id,
+                run_id=run.id,
+                seq=first_seq,
+                role=MessageRole.ASSISTANT,
+                parts=parts,
+                at=now,
+            )
+        following = await self.admit_next(tx, scope, run)
+        return Ended(state=ExecutionState.COMPLETED, code=None, following=following)
+
+    async def fail(
+        self, tx: Transaction, scope: Scope, run: Run, failure: Failure, *, usage: Usage, fenced: bool = True
+    ) -> Ended:
+        """The run has failed for this reason."""
+        event = AgentFailed(code=failure.code, message=failure.message, retryable=failure.retryable)
+        return await self._end(tx, scope, run, ExecutionState.FAILED, event, usage, failure, fenced=fenced)
+
+    async def time_out(self, tx: Transaction, scope: Scope, run: Run, *, usage: Usage) -> Ended:
+        """The run's deadline passed."""
+        failure = _failure(DeadlineExceededError("the run did not finish within its deadline"))
+        event = AgentTimedOut(code=failure.code, message=failure.message, retryable=failure.retryable)
+        return await self._end(tx, scope, run, ExecutionState.TIMEOUT, event, usage, failure, fenced=True)
+
+    async def give_up(self, tx: Transaction, scope: Scope, run: Run) -> Ended:
+        """The run's attempts are used up by lost workers."""
+        failure = _failure(AttemptsExhaustedError(f"{run.losses + 1} workers were lost while they ran it"))
+        event = AgentFailed(code=failure.code, message=failure.message, retryable=True)
+        return await self._end(tx, scope, run, ExecutionState.DEAD, event, run.usage, failure, fenced=False)
+
+    async def cancel(
+        self, tx: Transaction, scope: Scope, run: Run, receipt: Receipt, *, reason: str, usage: Usage, fenced: bool
+    ) -> Ended:
+        """The run is cancelled and nothing of it works any more."""
+        failure = _failure(RunCancelledError(reason))
+        event = AgentCancelled(code=failure.code, message=reason, retryable=True, receipt=receipt)
+        return await self._end(tx, scope, run, ExecutionState.CANCELLED, event, usage, failure, fenced=fenced)
+
+    async def admit_next(self, tx: Transaction, scope: Scope, run: Run) -> RunRef | None:
+        """The thread's oldest waiting run may be claimed; None when there is none."""
+        runs = RunRepository(scope)
+        following = await runs.next_to_admit(tx, run.thread_id)
+        if following is None:
+            return None
+        await runs.admit(tx, following, at=self._clock.now())
+        return RunRef(tenant_id=run.ref.tenant_id, user_id=run.ref.user_id, thread_id=run.thread_id, run_id=following)
+
+    async def _end(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        run: Run,
+        to: ExecutionState,
+        event: EventData,
+        usage: Usage,
+        failure: Failure,
+        *,
+        fenced: bool,
+    ) -> Ended:
+        now = self._clock.now()
+        events: list[EventData] = [*await self._open_ends(tx, scope, run, now), event]
+        await self._close(tx, scope, run, to, events, usage, failure, now, fenced=fenced)
+        following = await self.admit_next(tx, scope, run)
+        return Ended(state=to, code=failure.code, following=following)
+
+    async def _close(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        run: Run,
+        to: ExecutionState,
+        events: Sequence[EventData],
+        usage: Usage,
+        failure: Failure | None,
+        now: datetime,
+        *,
+        fenced: bool,
+    ) -> int:
+        runs = RunRepository(scope)
+        await runs.move(tx, run.id, to, at=now, epoch=run.epoch if fenced else None)
+        drafts = [
+            draft(event, thread_id=run.thread_id, run_id=run.id, at=now, agent=run.agent, trace_id=run.trace_id)
+            for event in events
+        ]
+        stored = await self._log.append(tx, scope, run.thread_id, drafts, at=now)
+        await runs.finish(tx, run.id, last_seq=stored[-1].seq, usage=usage, failure=failure)
+        if run.epoch:
+            await runs.end_execution(tx, run.id, run.epoch, _EXECUTION_ENDS[to], at=now)
+        return stored[0].seq
+
+    async def _open_ends(self, tx: Transaction, scope: Scope, run: Run, now: datetime) -> list[EventData]:
+        """What tells of calls and questions that the run's end closes."""
+        if not run.epoch:
+            return []
+        steps = StepRepository(scope)
+        found: list[EventData] = []
+        for step in await steps.list(tx, run.id):
+            if step.state is not StepState.STARTED:
+                continue
+            if step.kind is StepKind.TOOL:
+                found.append(_stopped(step, now))
+            elif step.kind is StepKind.APPROVAL:
+                found += await self._withdraw(tx, scope, run, step, now)
+        return found
+
+    async def _withdraw(self, tx: Transaction, scope: Scope, run: Run, step: Step, now: datetime) -> list[EventData]:
+        approvals = ApprovalRepository(scope)
+        approval = await approvals.of_call(tx, run.id, step.reference)
+        if approval is None or approval.state is not ApprovalState.PENDING:
+            return []
+        await approvals.resolve(tx, approval.id, ApprovalState.CANCELLED, by=None, edited=None, at=now)
+        return [ApprovalResolved(approval_id=approval.id, decision="cancelled")]
+
+
+def _stopped(step: Step, now: datetime) -> EventData:
+    error = ToolStoppedError()
+    return ToolCompleted(
+        tool_call_id=step.reference,
+        tool=step.name,
+        ok=False,
+        duration_ms=max(int((now - step.started_at).total_seconds() * 1000), 0),
+        error=ErrorShown(code=error.code, message=error.message),
+    )
+
+
+def _failure(error: AttemptsExhaustedError | DeadlineExceededError | RunCancelledError) -> Failure:
+    return Failure(code=error.code, message=error.message, retryable=error.retryable)

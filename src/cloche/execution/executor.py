@@ -1,0 +1,316 @@
+"""One execution of one run, from the claim to its end: a pipeline, and the boundary of what agents may do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar, cast
+
+from cloche.bus.local import Bus
+from cloche.clock import Clock
+from cloche.domain.agents import AgentSpec
+from cloche.domain.context import UserExecutionContext
+from cloche.domain.events import AgentStarted, Receipt
+from cloche.domain.messages import Message
+from cloche.domain.runs import ExecutionState, Failure, Run
+from cloche.domain.scope import Scope
+from cloche.domain.steps import Step
+from cloche.errors import (
+    AgentFailedError,
+    AgentReturnedNothingError,
+    ClocheError,
+    IllegalTransitionError,
+    LeaseLostError,
+    StorageError,
+)
+from cloche.events.log import EventLog
+from cloche.execution.control import RunControl, StopReason
+from cloche.execution.endings import Ended, RunEndings
+from cloche.execution.program import Program, Programs
+from cloche.execution.run_handle import RunHandle
+from cloche.execution.supervision import Ending, Supervised
+from cloche.execution.waiting import Waiting
+from cloche.execution.writer import Entry, RunWriter
+from cloche.ids import ExecutionId
+from cloche.storage.database import Database, Transaction
+from cloche.storage.runs import RunRepository
+from cloche.telemetry import LogEvent, Telemetry, count
+
+T = TypeVar("T")
+
+_RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A run that this process owns, with everything an execution needs to begin."""
+
+    run: Run
+    execution_id: ExecutionId
+    scope: Scope
+    message: Message
+    history: Sequence[Message]
+    steps: Sequence[Step]
+    refusal: ClocheError | None
+
+
+class Executor:
+    """Executes claimed runs."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        log: EventLog,
+        bus: Bus,
+        clock: Clock,
+        telemetry: Telemetry,
+        programs: Programs,
+        grace: timedelta,
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._bus = bus
+        self._clock = clock
+        self._telemetry = telemetry
+        self._programs = programs
+        self._grace_s = grace.total_seconds()
+        self._endings = RunEndings(log, clock)
+
+    async def execute(self, claimed: Claimed, control: RunControl) -> None:
+        """The run has ended, or waits, or was released to another execution.
+
+        Cancellation: the program is stopped; the run stays as it is and is recovered later.
+        """
+        run = claimed.run
+        with self._telemetry.span("run", {"run_id": run.id, "agent": run.agent}):
+            handle, ending = await self._attempt(claimed, control)
+        await self._settle(claimed, control, handle, ending)
+
+    async def _attempt(self, claimed: Claimed, control: RunControl) -> tuple[RunHandle | None, Ending[str | None]]:
+        run = claimed.run
+        if claimed.refusal is not None:
+            return None, Ending(error=claimed.refusal)
+        try:
+            spec, program = self._programs.make(run.agent, run.agent_version)
+        except ClocheError as error:
+            return None, Ending(error=error)
+        except Exception as error:
+            return None, Ending(error=error)
+        handle = self._handle(claimed, spec, control)
+        writer = handle.writer
+        writer.put(
+            Entry(
+                moves=[ExecutionState.RUNNING],
+                events=[AgentStarted(agent=spec.name, version=spec.version, model=spec.model, attempt=run.attempt)],
+            )
+        )
+        async with asyncio.TaskGroup() as group:
+            flushing = group.create_task(_quietly(writer.flush_loop()))
+            try:
+                ending = await self._run_program(program, handle, control)
+                writer.close()
+                if control.reason is StopReason.LEASE_LOST:
+                    flushing.cancel()
+                else:
+                    await _stopping(flushing, control)
+            finally:
+                flushing.cancel()
+        return handle, ending
+
+    async def _run_program(self, program: Program, handle: RunHandle, control: RunControl) -> Ending[str | None]:
+        supervised = Supervised(program.run(handle), grace_s=self._grace_s)
+        control.bind(supervised.stop)
+        deadline = handle.run.deadline_at
+        timer = None
+        if deadline is not None:
+            left_s = (deadline - self._clock.now()).total_seconds()
+            timer = asyncio.get_running_loop().call_later(max(left_s, 0), control.stop, StopReason.DEADLINE)
+        try:
+            return await supervised.run()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _handle(self, claimed: Claimed, spec: AgentSpec, control: RunControl) -> RunHandle:
+        run, scope = claimed.run, claimed.scope
+        context = UserExecutionContext(
+            scope=scope,
+            thread_id=run.thread_id,
+            run_id=run.id,
+            request_id=run.request_id,
+            trace_id=run.trace_id,
+            created_at=run.created_at,
+            execution_id=claimed.execution_id,
+            deadline_at=run.deadline_at,
+        )
+        writer = RunWriter(
+            database=self._database,
+            log=self._log,
+            clock=self._clock,
+            telemetry=self._telemetry,
+            scope=scope,
+            run=run,
+            execution_id=claimed.execution_id,
+        )
+        waiting = Waiting(
+            database=self._database,
+            log=self._log,
+            clock=self._clock,
+            scope=scope,
+            run=run,
+            on_suspended=lambda: control.stop(StopReason.SUSPENDED),
+        )
+        return RunHandle(
+            run=run,
+            spec=spec,
+            context=context,
+            message=claimed.message,
+            history=claimed.history,
+            recorded={step.index: step for step in claimed.steps},
+            writer=writer,
+            waiting=waiting,
+            clock=self._clock,
+        )
+
+    async def _settle(
+        self, claimed: Claimed, control: RunControl, handle: RunHandle | None, ending: Ending[str | None]
+    ) -> None:
+        run = claimed.run
+        if isinstance(ending.error, LeaseLostError) or (handle and isinstance(handle.writer.failure, LeaseLostError)):
+            control.stop(StopReason.LEASE_LOST)
+        match control.reason:
+            case StopReason.LEASE_LOST:
+                self._telemetry.warning(LogEvent.RUN_LEASE_LOST, run=run.id, epoch=run.epoch)
+            case StopReason.SUSPENDED:
+                self._telemetry.info(LogEvent.RUN_SUSPENDED, run=run.id, epoch=run.epoch)
+            case StopReason.DRAINED if ending.stopped:
+                await self._patiently(run, lambda tx: self._release(tx, claimed))
+                self._telemetry.info(LogEvent.RUN_RELEASED, run=run.id, epoch=run.epoch)
+            case StopReason.CANCELLED:
+                await self._end(claimed, lambda tx: self._cancel(tx, claimed, handle, ending))
+            case StopReason.DEADLINE if ending.stopped:
+                await self._end(claimed, lambda tx: self._time_out(tx, claimed, handle))
+            case _:
+                await self._end(claimed, lambda tx: self._finish(tx, claimed, handle, ending))
+
+    async def _end(self, claimed: Claimed, work: Callable[[Transaction], Awaitable[Ended]]) -> None:
+        run = claimed.run
+        try:
+            ended = await self._patiently(run, work)
+        except LeaseLostError:
+            self._telemetry.warning(LogEvent.RUN_LEASE_LOST, run=run.id, epoch=run.epoch)
+            return
+        seconds = (self._clock.now() - run.created_at).total_seconds()
+        self._telemetry.figures.run_duration.observe(seconds)
+        count(self._telemetry.figures.runs_ended, ended.state)
+        self._telemetry.info(
+            LogEvent.RUN_ENDED,
+            run=run.id,
+            thread=run.thread_id,
+            state=ended.state,
+            code=ended.code,
+            attempt=run.attempt,
+            duration_s=round(seconds, 4),
+        )
+        if ended.following is not None:
+            self._bus.offer(ended.following)
+
+    async def _finish(
+        self, tx: Transaction, claimed: Claimed, handle: RunHandle | None, ending: Ending[str | None]
+    ) -> Ended:
+        run, scope = claimed.run, claimed.scope
+        usage = run.usage if handle is None else handle.usage
+        error = ending.error
+        answer = ending.value if ending.value and ending.value.strip() else None
+        last = None if handle is None else handle.last_message_id
+        if error is None and ending.stopped:
+            error = AgentFailedError("the agent's own code cancelled its task")
+        if error is None and answer is None and last is None:
+            error = AgentReturnedNothingError()
+        try:
+            if error is None:
+                return await self._endings.complete(tx, scope, run, answer=answer, last_message_id=last, usage=usage)
+            return await self._endings.fail(tx, scope, run, self._failure(run, error), usage=usage)
+        except IllegalTransitionError:
+            # The person's cancel was recorded first: the run is cancelling, and ends as cancelled.
+            return await self._cancel(tx, claimed, handle, ending)
+
+    async def _cancel(
+        self, tx: Transaction, claimed: Claimed, handle: RunHandle | None, ending: Ending[str | None]
+    ) -> Ended:
+        stopped = tuple(handle.running_steps.values()) if handle else ()
+        done = tuple(handle.finished_steps) if handle else ()
+        receipt = Receipt(
+            stopped=(*stopped, "agent") if ending.stopped else stopped,
+            already_done=done if ending.stopped else (*done, "agent"),
+        )
+        usage = claimed.run.usage if handle is None else handle.usage
+        return await self._endings.cancel(
+            tx, claimed.scope, claimed.run, receipt, reason="the run was cancelled", usage=usage, fenced=True
+        )
+
+    async def _time_out(self, tx: Transaction, claimed: Claimed, handle: RunHandle | None) -> Ended:
+        usage = claimed.run.usage if handle is None else handle.usage
+        try:
+            return await self._endings.time_out(tx, claimed.scope, claimed.run, usage=usage)
+        except IllegalTransitionError:
+            return await self._cancel(tx, claimed, handle, Ending(stopped=True))
+
+    async def _release(self, tx: Transaction, claimed: Claimed) -> None:
+        run, scope = claimed.run, claimed.scope
+        runs, now = RunRepository(scope), self._clock.now()
+        await runs.move(tx, run.id, ExecutionState.PENDING, at=now, epoch=run.epoch)
+        await runs.end_execution(tx, run.id, run.epoch, "released", at=now)
+
+    def _failure(self, run: Run, error: BaseException) -> Failure:
+        ours = _cloche_error(error)
+        if ours is not None:
+            return Failure(code=ours.code, message=ours.message, retryable=ours.retryable)
+        self._telemetry.error(LogEvent.RUN_RAISED, error, run=run.id, agent=run.agent)
+        failed = AgentFailedError(
+            f"the agent raised {type(error).__name__}; the server's log has the details under {run.id}"
+        )
+        return Failure(code=failed.code, message=failed.message, retryable=False)
+
+    async def _patiently(self, run: Run, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        attempt = 0
+        while True:
+            try:
+                return await self._database.write(work)
+            except StorageError as error:
+                delay = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
+                attempt += 1
+                self._telemetry.warning(
+                    LogEvent.RUN_WRITE_RETRIED, run=run.id, attempt=attempt, code=error.code, delay_s=delay
+                )
+                await asyncio.sleep(delay)
+
+
+async def _quietly(flush_loop: Awaitable[None]) -> None:
+    """The flush loop, whose end is not the end of the group that runs it."""
+    try:
+        await flush_loop
+    except asyncio.CancelledError:
+        return
+
+
+async def _stopping(flushing: asyncio.Task[None], control: RunControl) -> None:
+    """Wait until everything is flushed; a drain does not wait for a database that does not answer."""
+    while not flushing.done() and control.reason is not StopReason.LEASE_LOST:
+        await asyncio.wait({flushing}, timeout=1.0)
+        if control.reason is StopReason.DRAINED:
+            return
+
+
+def _cloche_error(error: BaseException) -> ClocheError | None:
+    if isinstance(error, ClocheError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            found = _cloche_error(inner)
+            if found is not None:
+                return found
+    return None

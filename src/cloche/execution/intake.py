@@ -1,0 +1,286 @@
+"""Accepting a message: message, run and events in one transaction, answered after the commit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import msgspec
+
+from cloche.bus.local import Bus
+from cloche.clock import Clock
+from cloche.domain.approvals import Approval
+from cloche.domain.events import MessageCreated, RunQueued
+from cloche.domain.messages import MAX_CLIENT_MESSAGE_ID, MessageRole, Part
+from cloche.domain.runs import ExecutionState, OnBusy, OnPendingApproval, Run, RunRef
+from cloche.domain.scope import Scope
+from cloche.domain.threads import title_from
+from cloche.domain.usage import Usage
+from cloche.errors import (
+    ApprovalPendingError,
+    DrainingError,
+    IdempotencyMismatchError,
+    InvalidInputError,
+    QuotaExceededError,
+    ThreadBusyError,
+)
+from cloche.events.codec import draft
+from cloche.events.log import EventLog
+from cloche.execution.cancellation import Cancellation
+from cloche.execution.program import Programs
+from cloche.ids import MessageId, RequestId, RunId, ThreadId, TraceId
+from cloche.storage.approvals import ApprovalRepository
+from cloche.storage.database import Database, Transaction
+from cloche.storage.messages import MessageRepository
+from cloche.storage.runs import RunRepository
+from cloche.storage.threads import ThreadRepository
+from cloche.telemetry import Telemetry
+
+MAX_LIVE_RUNS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """A message as a person sends it. Without a thread, a new one is made."""
+
+    parts: tuple[Part, ...]
+    client_message_id: str
+    thread_id: ThreadId | None = None
+    agent: str | None = None
+    on_busy: OnBusy = OnBusy.ENQUEUE
+    on_pending_approval: OnPendingApproval = OnPendingApproval.REJECT
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sender is told once the message is durable."""
+
+    thread_id: str
+    message_id: str
+    run_id: str
+    seq: int
+    replayed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Outcome:
+    accepted: Accepted
+    offers: Sequence[RunRef]
+    signals: Sequence[RunRef]
+
+
+class Intake:
+    """The way in for messages."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        log: EventLog,
+        bus: Bus,
+        clock: Clock,
+        telemetry: Telemetry,
+        programs: Programs,
+        cancellation: Cancellation,
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._bus = bus
+        self._clock = clock
+        self._telemetry = telemetry
+        self._programs = programs
+        self._cancellation = cancellation
+        self._draining = False
+
+    def close(self) -> None:
+        """No message is taken any more."""
+        self._draining = True
+
+    async def accept(
+        self, scope: Scope, sending: Sending, *, request_id: RequestId, trace_id: TraceId | None = None
+    ) -> Accepted:
+        """The message and its run are durable, and the run will be executed.
+
+        Guarantees: the same ``client_message_id`` with the same body gives the same answer and no second run.
+        Cancellation: the message is either wholly accepted or wholly not; asking again tells which.
+
+        Raises:
+            NotFoundError: the thread or agent is none of this user's.
+            IdempotencyMismatchError: another body was sent under this client id.
+            ThreadBusyError: the thread works, and ``on_busy`` is ``reject``.
+            ApprovalPendingError: the thread waits for an approval, and ``on_pending_approval`` is ``reject``.
+            QuotaExceededError: the user has too many runs that have not ended.
+            DrainingError: the process is shutting down.
+        """
+        if self._draining:
+            raise DrainingError("the server is shutting down; send again in a moment", retry_after_s=2)
+        _check_client_id(sending.client_message_id)
+        spec = self._programs.spec(sending.agent)
+        run_id, message_id = RunId.new(), MessageId.new()
+        new_thread = ThreadId.new()
+        digest = _digest(sending)
+
+        async def work(tx: Transaction) -> _Outcome:
+            known = await self._find_known(tx, scope, sending, digest)
+            if known is not None:
+                return _Outcome(accepted=known, offers=(), signals=())
+            thread_id = sending.thread_id
+            if thread_id is None:
+                title = title_from(sending.parts[0].text)
+                now = self._clock.now()
+                await ThreadRepository(scope).create(tx, new_thread, title=title, metadata={}, at=now)
+                thread_id = new_thread
+            else:
+                await ThreadRepository(scope).get(tx, thread_id)
+            blockers, offers, signals, reason = await self._make_way(tx, scope, sending, thread_id)
+            now = self._clock.now()
+            run = Run(
+                ref=RunRef(tenant_id=scope.tenant_id, user_id=scope.user_id, thread_id=thread_id, run_id=run_id),
+                message_id=message_id,
+                agent=spec.name,
+                agent_version=spec.version,
+                model=spec.model,
+                state=ExecutionState.PENDING,
+                epoch=0,
+                attempt=0,
+                losses=0,
+                timeout=spec.limits.run_timeout,
+                deadline_at=None,
+                request_id=request_id,
+                trace_id=trace_id or TraceId.new(),
+                failure=None,
+                usage=Usage(),
+                first_seq=0,
+                last_seq=0,
+                created_at=now,
+                state_times={},
+            )
+            created = MessageCreated(
+                message_id=message_id,
+                role=MessageRole.USER,
+                parts=sending.parts,
+                by=scope.user_id,
+                client_message_id=sending.client_message_id,
+            )
+            queued = RunQueued(position=blockers, reason=reason)
+            drafts = [
+                draft(event, thread_id=thread_id, run_id=run_id, at=now, trace_id=run.trace_id)
+                for event in (created, queued)
+            ]
+            stored = await self._log.append(tx, scope, thread_id, drafts, at=now)
+            await self._insert(tx, scope, run, sending, digest, stored[0].seq)
+            if not blockers:
+                await RunRepository(scope).admit(tx, run_id, at=now)
+                offers = [*offers, run.ref]
+            accepted = Accepted(
+                thread_id=str(thread_id), message_id=str(message_id), run_id=str(run_id), seq=stored[0].seq
+            )
+            if sending.thread_id is None:
+                await MessageRepository(scope).keep_answer(
+                    tx, _key(sending), digest, msgspec.json.encode(accepted), at=now
+                )
+            return _Outcome(accepted=accepted, offers=offers, signals=signals)
+
+        outcome = await self._database.write(work)
+        for ref in outcome.signals:
+            self._bus.signal_cancel(ref)
+        for ref in outcome.offers:
+            self._bus.offer(ref)
+        if not outcome.accepted.replayed:
+            self._telemetry.figures.runs_accepted += 1
+        return outcome.accepted
+
+    async def _insert(self, tx: Transaction, scope: Scope, run: Run, sending: Sending, digest: bytes, seq: int) -> None:
+        await MessageRepository(scope).create(
+            tx,
+            run.message_id,
+            thread_id=run.thread_id,
+            run_id=run.id,
+            seq=seq,
+            role=MessageRole.USER,
+            parts=sending.parts,
+            at=run.created_at,
+            client_message_id=sending.client_message_id,
+            body_digest=digest,
+        )
+        await RunRepository(scope).create(tx, replace(run, first_seq=seq))
+
+    async def _find_known(self, tx: Transaction, scope: Scope, sending: Sending, digest: bytes) -> Accepted | None:
+        messages = MessageRepository(scope)
+        if sending.thread_id is None:
+            answer = await messages.find_answer(tx, _key(sending))
+            if answer is None:
+                return None
+            _check_digest(answer.body_digest, digest)
+            known = msgspec.json.decode(answer.answer, type=Accepted)
+            return msgspec.structs.replace(known, replayed=True)
+        await ThreadRepository(scope).get(tx, sending.thread_id)
+        sent = await messages.find_sent(tx, sending.thread_id, sending.client_message_id)
+        if sent is None:
+            return None
+        _check_digest(sent.body_digest, digest)
+        return Accepted(
+            thread_id=str(sending.thread_id), message_id=sent.id, run_id=sent.run_id, seq=sent.seq, replayed=True
+        )
+
+    async def _make_way(
+        self, tx: Transaction, scope: Scope, sending: Sending, thread_id: ThreadId
+    ) -> tuple[int, list[RunRef], list[RunRef], Literal["accepted", "thread_busy", "interrupting", "approval_pending"]]:
+        """How many runs are before the new one, whom to offer and signal, and why it waits."""
+        runs = RunRepository(scope)
+        if await runs.live_count(tx) >= MAX_LIVE_RUNS:
+            raise QuotaExceededError(
+                f"{MAX_LIVE_RUNS} runs of yours have not ended yet", details={"limit": MAX_LIVE_RUNS}, retry_after_s=5
+            )
+        live = await runs.live(tx, thread_id)
+        if not live:
+            return 0, [], [], "accepted"
+        waiting = await ApprovalRepository(scope).open_of_thread(tx, thread_id)
+        if waiting and sending.on_pending_approval is OnPendingApproval.REJECT:
+            raise _approval_pending(waiting[0])
+        if not waiting and sending.on_busy is OnBusy.REJECT:
+            raise ThreadBusyError("a run is working on the thread", details={"run_id": str(live[0].id)})
+        interrupt = sending.on_busy is OnBusy.INTERRUPT
+        if waiting:
+            interrupt = sending.on_pending_approval is OnPendingApproval.CANCEL_APPROVAL
+        if not interrupt:
+            return len(live), [], [], "approval_pending" if waiting else "thread_busy"
+        signals: list[RunRef] = []
+        ended = 0
+        for run in reversed(live):
+            stopped = await self._cancellation.cancel_in(tx, scope, run, reason="a newer message interrupted the run")
+            if stopped.signal:
+                signals.append(run.ref)
+            else:
+                ended += 1
+        return len(live) - ended, [], signals, "interrupting" if signals else "accepted"
+
+
+def _check_client_id(value: str) -> None:
+    if not value or len(value) > MAX_CLIENT_MESSAGE_ID or not value.isprintable():
+        raise InvalidInputError(
+            f"client_message_id must be 1 to {MAX_CLIENT_MESSAGE_ID} printable characters",
+            details={"place": "$.client_message_id"},
+        )
+
+
+def _check_digest(known: bytes, digest: bytes) -> None:
+    if known != digest:
+        raise IdempotencyMismatchError("another message was sent under this client_message_id")
+
+
+def _digest(sending: Sending) -> bytes:
+    body = msgspec.json.encode([sending.thread_id and str(sending.thread_id), sending.agent, sending.parts])
+    return hashlib.blake2b(body, digest_size=16).digest()
+
+
+def _key(sending: Sending) -> str:
+    return f"send:{sending.client_message_id}"
+
+
+def _approval_pending(approval: Approval) -> ApprovalPendingError:
+    return ApprovalPendingError(
+        "the thread's run waits for an approval",
+        details={"approval_id": str(approval.id), "run_id": str(approval.run_id)},
+    )

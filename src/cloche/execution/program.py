@@ -1,0 +1,46 @@
+"""What can be executed durably: anything that is a ``Program``."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cloche.domain.agents import AgentSpec
+from cloche.execution.run_handle import RunHandle
+
+
+class Program(Protocol):
+    """One run's agent, made fresh for it.
+
+    ``run`` takes every outside step through its handle, so that the journal knows of it; after a crash it is called
+    again from the beginning and gets the recorded outcomes. So between its steps it does the same thing each time.
+    """
+
+    async def run(self, run: RunHandle) -> str | None:
+        """Do the work; the text of the answer, or None when the last message said on the way is the answer.
+
+        Cancellation: stop at once and let it travel on; what the journal has is kept.
+
+        Raises:
+            ClocheError: the run fails with this code; any other error fails it as ``agent_failed``.
+        """
+        ...
+
+
+class Programs(Protocol):
+    """The agents that this process can run."""
+
+    def spec(self, agent: str | None) -> AgentSpec:
+        """The current declaration of the agent, or of the default one for None.
+
+        Raises:
+            NotFoundError: there is no such agent.
+        """
+        ...
+
+    def make(self, agent: str, version: str) -> tuple[AgentSpec, Program]:
+        """A fresh program for one run.
+
+        Raises:
+            AgentUnavailableError: this process does not have that agent in that version.
+        """
+        ...

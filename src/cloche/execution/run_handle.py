@@ -1,0 +1,399 @@
+"""What a program gets: its context, its conversation, and the journal through which every outside step goes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import msgspec
+
+from cloche.clock import Clock, to_text
+from cloche.domain.agents import AgentSpec
+from cloche.domain.approvals import DEFAULT_EXPIRY, Approval, ApprovalState
+from cloche.domain.context import UserExecutionContext
+from cloche.domain.events import (
+    AgentThinking,
+    ApprovalRequested,
+    EventData,
+    MessageCompleted,
+    StepRestarted,
+)
+from cloche.domain.messages import Message, TextPart
+from cloche.domain.runs import Run
+from cloche.domain.steps import Step, StepKind, StepState
+from cloche.domain.usage import Usage
+from cloche.errors import (
+    AgentFailedError,
+    AgentOutputTooLargeError,
+    ClocheError,
+    JournalMismatchError,
+)
+from cloche.execution.waiting import Question, Waiting
+from cloche.execution.writer import Entry, MessageDraft, RunWriter, UsageDraft
+from cloche.ids import ApprovalId, MessageId, ToolId
+
+StepWork = Callable[["StepHandle"], Awaitable[bytes]]
+
+
+class _Recorded(msgspec.Struct, frozen=True):
+    """How a failed step is kept."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class StepHandle:
+    """One step at work: what it shows while it runs, and what is recorded with its end.
+
+    ``reference`` is the id that its events carry: a ``tool_…`` id for a tool call, a ``message_…`` id otherwise. It
+    stays the same over attempts for tool calls, so it serves as the idempotency key of the effect.
+    """
+
+    run: RunHandle
+    index: int
+    kind: StepKind
+    name: str
+    digest: bytes
+    reference: str
+    begun: bool = False
+    restarted: bool = False
+    text: list[str] = field(default_factory=list[str])
+    usage: Usage = field(default_factory=Usage)
+    ending: Entry = field(default_factory=Entry)
+
+    async def begin(self, events: Sequence[EventData] = ()) -> None:
+        """The journal durably says that the step runs, together with these events.
+
+        Raises:
+            LeaseLostError: another execution owns the run.
+        """
+        await self.run.writer.write(self._begin(events))
+
+    def begin_soon(self, events: Sequence[EventData] = ()) -> None:
+        """Like ``begin``, without waiting: for steps that change nothing outside."""
+        self.run.writer.put(self._begin(events))
+
+    def show(self, event: EventData) -> None:
+        """The event is in the log soon."""
+        if not self.begun:
+            self.begin_soon([event])
+        else:
+            self.run.writer.put(Entry(events=[event]))
+
+    def think(self, text: str) -> None:
+        """The text is shown as what the agent thinks."""
+        if text:
+            self.show(AgentThinking(text=text, step=self.index))
+
+    async def write(self, text: str) -> None:
+        """The text is the next piece of the step's message.
+
+        Raises:
+            AgentOutputTooLargeError: the message is larger than the agent's limit.
+        """
+        if not text:
+            return
+        if not self.begun:
+            self.begin_soon()
+        self.run.count_output(len(text))
+        self.text.append(text)
+        await self.run.writer.delta(MessageId(self.reference), text)
+
+    def cost(self, model: str, usage: Usage) -> None:
+        """The step's tokens are in the ledger when the step is."""
+        self.ending.usage = (*self.ending.usage, UsageDraft(model=model, step=self.index, usage=usage))
+        self.count(usage)
+
+    def count(self, usage: Usage) -> None:
+        """The step used so much."""
+        self.usage = self.usage + usage
+        self.run.usage = self.run.usage + usage
+
+    def finish_with(self, event: EventData) -> None:
+        """The event is recorded together with the step's outcome."""
+        self.ending.events.append(event)
+
+    def _begin(self, events: Sequence[EventData]) -> Entry:
+        self.begun = True
+        before = [self.restart_event()] if self.restarted else []
+        self.restarted = False
+        return Entry(events=[*before, *events], steps=[self.as_step(StepState.STARTED, b"")])
+
+    def restart_event(self) -> EventData:
+        """What tells that an earlier attempt's part of the step is void."""
+        if self.kind is StepKind.TOOL:
+            return StepRestarted(step=self.index, tool_call_id=self.reference)
+        return StepRestarted(step=self.index, message_id=self.run.voided.get(self.index))
+
+    def as_step(self, state: StepState, result: bytes) -> Step:
+        """The step as a row of the journal."""
+        now = self.run.clock.now()
+        return Step(
+            index=self.index,
+            kind=self.kind,
+            name=self.name,
+            input_digest=self.digest,
+            state=state,
+            result=result,
+            reference=self.reference,
+            epoch=self.run.run.epoch,
+            started_at=now,
+            ended_at=None if state is StepState.STARTED else now,
+        )
+
+
+class RunHandle:
+    """One execution of a run, as its program sees it.
+
+    Steps are numbered in the order in which they are asked for. A step that the journal has is not done again: its
+    outcome is returned. One that began and has no outcome is done again, which its events say.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: Run,
+        spec: AgentSpec,
+        context: UserExecutionContext,
+        message: Message,
+        history: Sequence[Message],
+        recorded: Mapping[int, Step],
+        writer: RunWriter,
+        waiting: Waiting,
+        clock: Clock,
+    ) -> None:
+        self.run = run
+        self.spec = spec
+        self.context = context
+        self.message = message
+        self.history = tuple(history)
+        self.writer = writer
+        self.clock = clock
+        self.usage = Usage()
+        self.last_message_id: MessageId | None = None
+        self.voided: dict[int, str] = {}
+        self._recorded = recorded
+        self._waiting = waiting
+        self._next = 0
+        self._output = 0
+        self.finished_steps: list[str] = []
+        self.running_steps: dict[int, str] = {}
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at the run this is, from 1."""
+        return self.run.attempt
+
+    async def step(
+        self, kind: StepKind, name: str, payload: bytes, work: StepWork, *, interrupted: StepWork | None = None
+    ) -> bytes:
+        """The outcome of the step: recorded, or that of ``work``, which is recorded before this returns.
+
+        ``payload`` is what the step is about; on replay it must be the same. ``interrupted`` is called in place of
+        ``work`` when an earlier attempt began the step and left no outcome.
+
+        Cancellation: safe; a step that was not recorded is done again.
+
+        Raises:
+            JournalMismatchError: the journal has another step at this place.
+            ClocheError: the step failed, now or when it was recorded.
+        """
+        index, digest = self._number(payload)
+        recorded = self._recorded.get(index)
+        if recorded is not None:
+            _check_same(recorded, kind, name, digest)
+            if recorded.state is not StepState.STARTED:
+                return self._replay(recorded)
+            handle = self._restarted(recorded, digest)
+            return await self._perform(handle, interrupted or work)
+        reference = ToolId.new() if kind in (StepKind.TOOL, StepKind.APPROVAL) else MessageId.new()
+        handle = StepHandle(run=self, index=index, kind=kind, name=name, digest=digest, reference=str(reference))
+        return await self._perform(handle, work)
+
+    async def think(self, text: str) -> None:
+        """The text is shown as what the agent thinks, once over all attempts."""
+
+        async def work(step: StepHandle) -> bytes:
+            step.finish_with(AgentThinking(text=text, step=step.index))
+            return b""
+
+        await self.step(StepKind.THOUGHT, "think", text.encode(), work)
+
+    async def ask(
+        self,
+        *,
+        tool: str,
+        question: str,
+        arguments: Mapping[str, object],
+        schema: Mapping[str, object],
+        expires_in: timedelta = DEFAULT_EXPIRY,
+    ) -> Approval:
+        """The approval as a person decided it, or expired. Until then the run waits and costs nothing.
+
+        Guarantees: asked once over all attempts; the decision survives restarts.
+        Cancellation: the run is cancelled while it waits by cancelling the run.
+        """
+        payload = msgspec.json.encode({"tool": tool, "question": question, "arguments": arguments}, order="sorted")
+        asked = Question(tool=tool, question=question, arguments=arguments, schema=schema)
+
+        async def work(step: StepHandle) -> bytes:
+            approval = await self._await_decision(step, asked, expires_in)
+            return str(approval.id).encode()
+
+        approval_id = await self.step(StepKind.APPROVAL, tool, payload, work)
+        return await self._waiting.get(ApprovalId(approval_id.decode()))
+
+    def count_output(self, size: int) -> None:
+        """So much more text was written.
+
+        Raises:
+            AgentOutputTooLargeError: it is more than the agent may write in a run.
+        """
+        self._output += size
+        limit = self.spec.limits.max_answer_bytes
+        if self._output > limit:
+            raise AgentOutputTooLargeError(
+                f"the agent wrote more than {limit} characters in one run", details={"limit": limit}
+            )
+
+    def _number(self, payload: bytes) -> tuple[int, bytes]:
+        index = self._next
+        self._next += 1
+        if index >= self.spec.limits.max_steps:
+            raise AgentFailedError(
+                f"the run took more than {self.spec.limits.max_steps} steps",
+                details={"limit": self.spec.limits.max_steps},
+            )
+        return index, hashlib.blake2b(payload, digest_size=16).digest()
+
+    def _restarted(self, recorded: Step, digest: bytes) -> StepHandle:
+        reference = recorded.reference
+        if recorded.kind not in (StepKind.TOOL, StepKind.APPROVAL):
+            self.voided[recorded.index] = reference
+            reference = str(MessageId.new())
+        return StepHandle(
+            run=self,
+            index=recorded.index,
+            kind=recorded.kind,
+            name=recorded.name,
+            digest=digest,
+            reference=reference,
+            restarted=True,
+        )
+
+    def _replay(self, recorded: Step) -> bytes:
+        if recorded.state is StepState.FAILED:
+            raise _recorded_error(msgspec.json.decode(recorded.result, type=_Recorded))
+        self.finished_steps.append(_shown(recorded.kind, recorded.name))
+        kept = msgspec.json.decode(recorded.result, type=_Outcome)
+        self.usage = self.usage + kept.usage
+        if kept.message_id is not None:
+            self.last_message_id = MessageId(kept.message_id)
+        return kept.value
+
+    async def _perform(self, handle: StepHandle, work: StepWork) -> bytes:
+        shown = _shown(handle.kind, handle.name)
+        self.running_steps[handle.index] = shown
+        try:
+            value = await work(handle)
+        except ClocheError as error:
+            await self._record_failure(handle, error)
+            raise
+        await self._record(handle, value)
+        del self.running_steps[handle.index]
+        self.finished_steps.append(shown)
+        return value
+
+    async def _record(self, handle: StepHandle, value: bytes) -> None:
+        ending = handle.ending
+        message_id: str | None = None
+        if handle.text:
+            message_id = handle.reference
+            parts = (TextPart(text="".join(handle.text)),)
+            ending.messages = [MessageDraft(id=MessageId(message_id), parts=parts, index=len(ending.events))]
+            ending.events.append(MessageCompleted(message_id=message_id, parts=parts, usage=handle.usage))
+            self.last_message_id = MessageId(message_id)
+        elif handle.restarted:
+            ending.events.insert(0, handle.restart_event())
+        result = msgspec.json.encode(_Outcome(value=value, usage=handle.usage, message_id=message_id))
+        ending.steps = [handle.as_step(StepState.DONE, result)]
+        await self.writer.write(ending)
+
+    async def _record_failure(self, handle: StepHandle, error: ClocheError) -> None:
+        kept = _Recorded(error.code, error.message, error.retryable)
+        step = handle.as_step(StepState.FAILED, msgspec.json.encode(kept))
+        if self.writer.failure is None:
+            await self.writer.write(Entry(events=handle.ending.events, steps=[step], usage=handle.ending.usage))
+
+    async def _await_decision(self, step: StepHandle, asked: Question, expires_in: timedelta) -> Approval:
+        await self.writer.flush()
+        now = self.clock.now()
+        approval = Approval(
+            id=ApprovalId.new(),
+            thread_id=self.run.thread_id,
+            run_id=self.run.id,
+            tool_call_id=step.reference,
+            tool=asked.tool,
+            question=asked.question,
+            arguments=asked.arguments,
+            schema=asked.schema,
+            state=ApprovalState.PENDING,
+            created_at=now,
+            expires_at=now + expires_in,
+            decided_at=None,
+            decided_by=None,
+            edited_arguments=None,
+        )
+        requested = ApprovalRequested(
+            approval_id=approval.id,
+            tool_call_id=step.reference,
+            tool=asked.tool,
+            question=asked.question,
+            arguments=asked.arguments,
+            schema=asked.schema,
+            expires_at=to_text(approval.expires_at),
+        )
+        decided = await self._waiting.open(
+            approval, self.writer.draft(requested, now), step.as_step(StepState.STARTED, b"")
+        )
+        if decided is not None:
+            return decided
+        # The execution ends here: the executor cancels this task, and the decision starts a new one.
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("a suspended execution went on")
+
+
+class _Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a finished step is kept."""
+
+    value: bytes
+    usage: Usage = Usage()
+    message_id: str | None = None
+
+
+def _shown(kind: StepKind, name: str) -> str:
+    return f"{kind}:{name}"
+
+
+def _check_same(recorded: Step, kind: StepKind, name: str, digest: bytes) -> None:
+    if (recorded.kind, recorded.name, recorded.input_digest) != (kind, name, digest):
+        raise JournalMismatchError(
+            f"step {recorded.index} of the run was {recorded.kind} {recorded.name!r}; on replay the agent asked for "
+            f"{kind} {name!r}" + ("" if recorded.name != name else " with other input"),
+            details={"step": recorded.index},
+        )
+
+
+def _recorded_error(kept: _Recorded) -> ClocheError:
+    pending = [ClocheError]
+    while pending:
+        kind = pending.pop()
+        if kind.code == kept.code:
+            return kind(kept.message)
+        pending += kind.__subclasses__()
+    return AgentFailedError(kept.message)

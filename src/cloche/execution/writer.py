@@ -1,0 +1,284 @@
+"""One run's way into the database: events, steps and messages, in order, under the fence of its epoch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cloche.clock import Clock
+from cloche.domain.events import AgentStarted, EventData, MessageDelta
+from cloche.domain.messages import MessageRole, Part
+from cloche.domain.runs import ExecutionState, Run
+from cloche.domain.scope import Scope
+from cloche.domain.steps import Step
+from cloche.domain.usage import Usage
+from cloche.errors import ClocheError, StorageError
+from cloche.events.codec import draft
+from cloche.events.log import EventLog
+from cloche.ids import ExecutionId, MessageId
+from cloche.storage.database import Database, Transaction
+from cloche.storage.events import EventDraft
+from cloche.storage.messages import MessageRepository
+from cloche.storage.runs import RunRepository
+from cloche.storage.steps import StepRepository
+from cloche.storage.usage import UsageRepository
+from cloche.telemetry import LogEvent, Telemetry
+
+DELTA_WINDOW_S = 0.03
+DELTA_BYTES = 2048
+BACKLOG_BYTES = 64 * 1024
+_RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDraft:
+    """A message row that belongs to the event at ``index`` of its entry."""
+
+    id: MessageId
+    parts: tuple[Part, ...]
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageDraft:
+    """A ledger entry."""
+
+    model: str
+    step: int
+    usage: Usage
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """What is written together: moves of the run, steps, events, and the rows that belong to them."""
+
+    events: list[EventData] = field(default_factory=list[EventData])
+    steps: Sequence[Step] = ()
+    messages: Sequence[MessageDraft] = ()
+    usage: Sequence[UsageDraft] = ()
+    moves: Sequence[ExecutionState] = ()
+    at: datetime | None = None
+
+
+class RunWriter:
+    """Writes for one execution of one run; ``flush_loop`` runs beside the program.
+
+    Guarantees: entries are durable in the order in which they were put; nothing is written once the epoch is stale; a
+    failing database delays, and loses nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        log: EventLog,
+        clock: Clock,
+        telemetry: Telemetry,
+        scope: Scope,
+        run: Run,
+        execution_id: ExecutionId,
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._clock = clock
+        self._telemetry = telemetry
+        self._scope = scope
+        self._run = run
+        self._execution_id = execution_id
+        self._runs = RunRepository(scope)
+        self._steps = StepRepository(scope)
+        self._messages = MessageRepository(scope)
+        self._usage = UsageRepository(scope)
+        self._buffer: list[Entry] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._delta: MessageDelta | None = None
+        self._delta_texts: list[str] = []
+        self._delta_size = 0
+        self._backlog = 0
+        self._last_message: str | None = None
+        self._urgent = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._failure: ClocheError | None = None
+
+    @property
+    def failure(self) -> ClocheError | None:
+        """Why nothing can be written any more, or None."""
+        return self._failure
+
+    def put(self, entry: Entry) -> None:
+        """The entry will be durable soon, after everything put before."""
+        self._close_delta()
+        entry.at = self._clock.now()
+        self._buffer.append(entry)
+        self._urgent = True
+        self._wake.set()
+
+    async def write(self, entry: Entry) -> None:
+        """The entry, and everything put before it, is durable.
+
+        Cancellation: safe; the entry is written all the same, unless the execution ends first.
+
+        Raises:
+            LeaseLostError: another execution owns the run; nothing was written.
+        """
+        self.put(entry)
+        await self.flush()
+
+    async def delta(self, message_id: MessageId, text: str) -> None:
+        """The text is the message's next piece. The first of a message is written at once, the others are joined.
+
+        Returns at once while less than 64 KiB wait, else once they are durable.
+        """
+        if self._delta is None or self._delta.message_id != message_id:
+            self._close_delta()
+            self._delta = MessageDelta(message_id=message_id, text="")
+        self._delta_texts.append(text)
+        self._delta_size += len(text)
+        self._backlog += len(text)
+        first = self._last_message != message_id
+        self._last_message = message_id
+        if first or self._delta_size >= DELTA_BYTES:
+            self._close_delta()
+            self._due()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(DELTA_WINDOW_S, self._due)
+        if self._backlog > BACKLOG_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Everything put before is durable.
+
+        Raises:
+            LeaseLostError: another execution owns the run.
+        """
+        if self._failure is not None:
+            raise self._failure
+        done = asyncio.get_running_loop().create_future()
+        self._waiters.append(done)
+        self._due()
+        await done
+
+    def close(self) -> None:
+        """The flush loop ends when everything put so far is durable."""
+        self._closed = True
+        self._due()
+
+    async def flush_loop(self) -> None:
+        """Write what was put until ``close``; ends early when the lease is lost.
+
+        Cancellation: what is being written stays written; the rest is dropped with the execution.
+        """
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not self._urgent:
+                continue
+            self._urgent = False
+            self._close_delta()
+            entries, waiters = self._buffer, self._waiters
+            self._buffer, self._waiters, self._backlog = [], [], 0
+            try:
+                if entries:
+                    await self._write_patiently(entries)
+            except ClocheError as error:
+                self._fail(error, waiters)
+                return
+            except asyncio.CancelledError:
+                for waiter in waiters:
+                    waiter.cancel()
+                raise
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            if self._closed and not self._buffer and not self._waiters and self._delta is None:
+                return
+
+    def _fail(self, error: ClocheError, waiters: list[asyncio.Future[None]]) -> None:
+        self._failure = error
+        for waiter in (*waiters, *self._waiters):
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._waiters = []
+
+    def _due(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._urgent = True
+        self._wake.set()
+
+    def _close_delta(self) -> None:
+        if self._delta is None:
+            return
+        joined = MessageDelta(message_id=self._delta.message_id, text="".join(self._delta_texts))
+        self._buffer.append(Entry(events=[joined], at=self._clock.now()))
+        self._delta = None
+        self._delta_texts = []
+        self._delta_size = 0
+
+    async def _write_patiently(self, entries: Sequence[Entry]) -> None:
+        attempt = 0
+        while True:
+            try:
+                await self._database.write(lambda tx: self._write(tx, entries))
+            except StorageError as error:
+                delay = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
+                attempt += 1
+                self._telemetry.warning(
+                    LogEvent.RUN_WRITE_RETRIED, run=self._run.id, attempt=attempt, code=error.code, delay_s=delay
+                )
+                await asyncio.sleep(delay)
+            else:
+                self._telemetry.figures.events_appended += sum(len(entry.events) for entry in entries)
+                return
+
+    async def _write(self, tx: Transaction, entries: Sequence[Entry]) -> None:
+        run = self._run
+        state = await self._runs.fence(tx, run.id, run.epoch)
+        drafts: list[EventDraft] = []
+        places: list[tuple[int, MessageDraft]] = []
+        for entry in entries:
+            at = entry.at or self._clock.now()
+            for move in entry.moves:
+                if state is not ExecutionState.CANCELLING:
+                    await self._runs.move(tx, run.id, move, at=at, epoch=run.epoch)
+            for step in entry.steps:
+                await self._steps.put(tx, run.id, step)
+            places += [(len(drafts) + message.index, message) for message in entry.messages]
+            drafts += [self.draft(event, at) for event in entry.events]
+            for cost in entry.usage:
+                await self._usage.record(
+                    tx, run.id, agent=run.agent, model=cost.model, step=cost.step, usage=cost.usage, at=at
+                )
+        if not drafts:
+            return
+        at = self._clock.now()
+        stored = await self._log.append(tx, self._scope, run.thread_id, drafts, at=at)
+        for place, message in places:
+            await self._messages.create(
+                tx,
+                message.id,
+                thread_id=run.thread_id,
+                run_id=run.id,
+                seq=stored[place].seq,
+                role=MessageRole.ASSISTANT,
+                parts=message.parts,
+                at=at,
+            )
+
+    def draft(self, event: EventData, at: datetime) -> EventDraft:
+        """The event as one of this execution; deltas carry no more than they must."""
+        plain = isinstance(event, MessageDelta)
+        return draft(
+            event,
+            thread_id=self._run.thread_id,
+            run_id=self._run.id,
+            at=at,
+            execution_id=None if plain else self._execution_id,
+            agent=None if plain or isinstance(event, AgentStarted) else self._run.agent,
+            trace_id=None if plain else self._run.trace_id,
+        )

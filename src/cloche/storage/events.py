@@ -1,0 +1,243 @@
+"""The log's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from cloche.clock import to_micros
+from cloche.domain.scope import Scope, SystemScope
+from cloche.errors import NotFoundError
+from cloche.ids import RunId, ThreadId
+from cloche.storage.database import Transaction
+
+
+class EventDraft(NamedTuple):
+    """An event before it has its number: ``tail`` is its JSON without the leading ``{"seq":N,``."""
+
+    type: str
+    run_id: str | None
+    tail: bytes
+
+
+class StoredEvent(NamedTuple):
+    """An event of the log: its number, and the bytes that are stored and sent."""
+
+    seq: int
+    body: bytes
+
+
+class LogBounds(NamedTuple):
+    """Where a thread's log stands: its epoch, the first number kept and the last one given."""
+
+    log_epoch: int
+    first_seq: int
+    head_seq: int
+
+
+class TrimRow(NamedTuple):
+    """A log that is longer, or older, than its tenant keeps."""
+
+    tenant_id: str
+    user_id: str
+    id: str
+    first_seq: int
+    head_seq: int
+
+
+class EventRepository:
+    """The logs of one user's threads."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._tenant = str(scope.tenant_id)
+        self._user = str(scope.user_id)
+
+    async def append(
+        self, tx: Transaction, thread_id: ThreadId, drafts: Sequence[EventDraft], *, at: datetime
+    ) -> list[StoredEvent]:
+        """The events are the thread's next ones, numbered without a gap, and the thread's ``updated_at`` is ``at``.
+
+        Raises:
+            NotFoundError: this user has no such thread.
+        """
+        now = to_micros(at)
+        head = await tx.first(
+            LogBounds,
+            "UPDATE threads SET head_seq = head_seq + ?, updated_at = ? "
+            "WHERE tenant_id = ? AND user_id = ? AND id = ? RETURNING log_epoch, first_seq, head_seq",
+            len(drafts),
+            now,
+            self._tenant,
+            self._user,
+            str(thread_id),
+        )
+        if head is None:
+            raise NotFoundError("there is no such thread")
+        stored: list[StoredEvent] = []
+        for seq, draft in enumerate(drafts, head.head_seq - len(drafts) + 1):
+            body = b'{"seq":%d,' % seq + draft.tail
+            await tx.execute(
+                "INSERT INTO events (tenant_id, thread_id, seq, user_id, type, run_id, created_at, body) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                self._tenant,
+                str(thread_id),
+                seq,
+                self._user,
+                draft.type,
+                draft.run_id,
+                now,
+                body,
+            )
+            stored.append(StoredEvent(seq, body))
+        return stored
+
+    async def read(
+        self, tx: Transaction, thread_id: ThreadId, *, after: int, limit: int, until: int | None = None
+    ) -> list[StoredEvent]:
+        """Up to ``limit`` events after that number, in order."""
+        return await tx.fetch(
+            StoredEvent,
+            "SELECT seq, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? AND seq <= ? "
+            "AND user_id = ? ORDER BY seq LIMIT ?",
+            self._tenant,
+            str(thread_id),
+            after,
+            2**62 if until is None else until,
+            self._user,
+            limit,
+        )
+
+    async def read_run(
+        self, tx: Transaction, thread_id: ThreadId, run_id: RunId, *, after: int, until: int, limit: int
+    ) -> list[StoredEvent]:
+        """Up to ``limit`` events of one run between two numbers (the first exclusive), in order."""
+        return await tx.fetch(
+            StoredEvent,
+            "SELECT seq, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? AND seq <= ? "
+            "AND user_id = ? AND run_id = ? ORDER BY seq LIMIT ?",
+            self._tenant,
+            str(thread_id),
+            after,
+            until,
+            self._user,
+            str(run_id),
+            limit,
+        )
+
+    async def bounds(self, tx: Transaction, thread_id: ThreadId) -> LogBounds:
+        """Where the thread's log stands.
+
+        Raises:
+            NotFoundError: this user has no such thread.
+        """
+        found = await tx.first(
+            LogBounds,
+            "SELECT log_epoch, first_seq, head_seq FROM threads "
+            "WHERE tenant_id = ? AND user_id = ? AND id = ? AND deleted_at IS NULL",
+            self._tenant,
+            self._user,
+            str(thread_id),
+        )
+        if found is None:
+            raise NotFoundError("there is no such thread")
+        return found
+
+
+class RetentionRepository:
+    """What the retention sweep removes, across users."""
+
+    def __init__(self, scope: SystemScope) -> None:
+        self.scope = scope
+
+    async def overdue(self, tx: Transaction, *, at: datetime, limit: int) -> list[TrimRow]:
+        """Logs that hold more events than their tenant keeps, or events older than it keeps them."""
+        return await tx.fetch(
+            TrimRow,
+            "SELECT threads.tenant_id, threads.user_id, threads.id, threads.first_seq, threads.head_seq FROM threads "
+            "JOIN tenants ON tenants.id = threads.tenant_id "
+            "LEFT JOIN events ON events.tenant_id = threads.tenant_id AND events.thread_id = threads.id "
+            "AND events.seq = threads.first_seq "
+            "WHERE threads.head_seq - threads.first_seq + 1 > tenants.retention_events "
+            "OR events.created_at < ? - tenants.retention_us LIMIT ?",
+            to_micros(at),
+            limit,
+        )
+
+    async def trim(self, tx: Transaction, row: TrimRow, *, at: datetime) -> int:
+        """The log begins later: old events are gone, those of live runs are all kept. The number of events removed."""
+        keep = await tx.first(
+            _KeepRow,
+            "SELECT COALESCE(MAX(seq), 0) + 1 FROM events WHERE tenant_id = ? AND thread_id = ? AND ("
+            "seq <= (SELECT threads.head_seq - tenants.retention_events FROM threads "
+            "JOIN tenants ON tenants.id = threads.tenant_id "
+            "WHERE threads.tenant_id = ? AND threads.user_id = ? AND threads.id = ?) "
+            "OR created_at < ? - (SELECT retention_us FROM tenants WHERE id = ?))",
+            row.tenant_id,
+            row.id,
+            row.tenant_id,
+            row.user_id,
+            row.id,
+            to_micros(at),
+            row.tenant_id,
+        )
+        live = await tx.first(
+            _KeepRow,
+            "SELECT COALESCE(MIN(first_seq), ?) FROM runs WHERE tenant_id = ? AND user_id = ? AND thread_id = ? "
+            "AND ended_at IS NULL",
+            2**62,
+            row.tenant_id,
+            row.user_id,
+            row.id,
+        )
+        first = min(keep.seq if keep else 1, live.seq if live else 1)
+        if first <= row.first_seq:
+            return 0
+        await tx.execute(
+            "UPDATE threads SET first_seq = ? WHERE tenant_id = ? AND user_id = ? AND id = ?",
+            first,
+            row.tenant_id,
+            row.user_id,
+            row.id,
+        )
+        return await tx.execute(
+            "DELETE FROM events WHERE tenant_id = ? AND thread_id = ? AND seq < ?", row.tenant_id, row.id, first
+        )
+
+    async def purge_deleted(self, tx: Transaction, *, before: datetime, limit: int) -> int:
+        """Threads deleted before that time are gone with everything in them; how many there were."""
+        rows = await tx.fetch(
+            TrimRow,
+            "SELECT tenant_id, user_id, id, first_seq, head_seq FROM threads WHERE deleted_at < ? "
+            "AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.tenant_id = threads.tenant_id "
+            "AND runs.user_id = threads.user_id AND runs.thread_id = threads.id AND runs.ended_at IS NULL) LIMIT ?",
+            to_micros(before),
+            limit,
+        )
+        for row in rows:
+            for table in ("executions", "steps", "tool_intents"):
+                await tx.execute(
+                    f"DELETE FROM {table} WHERE tenant_id = ? AND user_id = ? AND run_id IN "
+                    "(SELECT id FROM runs WHERE tenant_id = ? AND user_id = ? AND thread_id = ?)",
+                    row.tenant_id,
+                    row.user_id,
+                    row.tenant_id,
+                    row.user_id,
+                    row.id,
+                )
+            await tx.execute("DELETE FROM events WHERE tenant_id = ? AND thread_id = ?", row.tenant_id, row.id)
+            for table in ("messages", "approvals", "runs"):
+                await tx.execute(
+                    f"DELETE FROM {table} WHERE tenant_id = ? AND user_id = ? AND thread_id = ?",
+                    row.tenant_id,
+                    row.user_id,
+                    row.id,
+                )
+            await tx.execute(
+                "DELETE FROM threads WHERE tenant_id = ? AND user_id = ? AND id = ?", row.tenant_id, row.user_id, row.id
+            )
+        return len(rows)
+
+
+class _KeepRow(NamedTuple):
+    seq: int

@@ -1,0 +1,173 @@
+"""Threads in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from cloche.clock import from_micros, to_micros
+from cloche.domain.scope import Scope
+from cloche.domain.threads import Thread
+from cloche.errors import NotFoundError
+from cloche.ids import ThreadId
+from cloche.storage.database import Transaction
+from cloche.storage.pages import Page, PageRequest, cursor_of
+
+_COLUMNS = "id, title, metadata, log_epoch, head_seq, first_seq, created_at, updated_at, archived_at, external_id"
+_OWN = "tenant_id = ? AND user_id = ? AND deleted_at IS NULL"
+
+
+class ThreadRow(NamedTuple):
+    """What the database holds of a thread; times are microseconds, metadata is JSON."""
+
+    id: str
+    title: str
+    metadata: bytes
+    log_epoch: int
+    head_seq: int
+    first_seq: int
+    created_at: int
+    updated_at: int
+    archived_at: int | None
+    external_id: str | None
+
+
+class ThreadRepository:
+    """The threads of one user."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._tenant = str(scope.tenant_id)
+        self._user = str(scope.user_id)
+
+    async def create(
+        self, tx: Transaction, thread_id: ThreadId, *, title: str, metadata: Mapping[str, object], at: datetime
+    ) -> Thread:
+        """The thread exists, with an empty log."""
+        now = to_micros(at)
+        await tx.execute(
+            "INSERT INTO threads (tenant_id, user_id, id, title, metadata, log_epoch, head_seq, first_seq, "
+            "created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, 0, 1, ?, ?)",
+            self._tenant,
+            self._user,
+            str(thread_id),
+            title,
+            msgspec.json.encode(metadata),
+            now,
+            now,
+            now,
+        )
+        return await self.get(tx, thread_id)
+
+    async def find(self, tx: Transaction, thread_id: ThreadId) -> Thread | None:
+        """The thread, or None when this user has none of that id."""
+        row = await tx.first(
+            ThreadRow,
+            f"SELECT {_COLUMNS} FROM threads WHERE {_OWN} AND id = ?",
+            self._tenant,
+            self._user,
+            str(thread_id),
+        )
+        return None if row is None else _thread(row)
+
+    async def get(self, tx: Transaction, thread_id: ThreadId) -> Thread:
+        """The thread.
+
+        Raises:
+            NotFoundError: this user has none of that id.
+        """
+        found = await self.find(tx, thread_id)
+        if found is None:
+            raise NotFoundError("there is no such thread")
+        return found
+
+    async def list(self, tx: Transaction, page: PageRequest, *, archived: bool = False) -> Page[Thread]:
+        """The threads last changed, newest first; ``archived`` chooses which of the two heaps."""
+        number, identity = page.before or (2**62, "~")
+        state = "archived_at IS NOT NULL" if archived else "archived_at IS NULL"
+        rows = await tx.fetch(
+            ThreadRow,
+            f"SELECT {_COLUMNS} FROM threads WHERE {_OWN} AND {state} "
+            "AND (updated_at < ? OR (updated_at = ? AND id < ?)) ORDER BY updated_at DESC, id DESC LIMIT ?",
+            self._tenant,
+            self._user,
+            number,
+            number,
+            identity,
+            page.limit + 1,
+        )
+        kept = rows[: page.limit]
+        more = len(rows) > page.limit
+        cursor = cursor_of("threads", kept[-1].updated_at, kept[-1].id) if more else None
+        return Page(items=[_thread(row) for row in kept], next_cursor=cursor)
+
+    async def update(
+        self,
+        tx: Transaction,
+        thread_id: ThreadId,
+        *,
+        at: datetime,
+        title: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> Thread:
+        """The thread has the new title and metadata; None leaves one as it is.
+
+        Raises:
+            NotFoundError: this user has none of that id.
+        """
+        await self._change(
+            tx,
+            thread_id,
+            "title = COALESCE(?, title), metadata = COALESCE(?, metadata), updated_at = ?",
+            title,
+            None if metadata is None else msgspec.json.encode(metadata),
+            to_micros(at),
+        )
+        return await self.get(tx, thread_id)
+
+    async def archive(self, tx: Transaction, thread_id: ThreadId, *, at: datetime | None) -> Thread:
+        """The thread is archived at that time, or no more when it is None.
+
+        Raises:
+            NotFoundError: this user has none of that id.
+        """
+        await self._change(tx, thread_id, "archived_at = ?", None if at is None else to_micros(at))
+        return await self.get(tx, thread_id)
+
+    async def delete(self, tx: Transaction, thread_id: ThreadId, *, at: datetime) -> None:
+        """The thread is gone for its user; the retention sweep removes its rows.
+
+        Raises:
+            NotFoundError: this user has none of that id.
+        """
+        await self._change(tx, thread_id, "deleted_at = ?", to_micros(at))
+
+    async def _change(
+        self, tx: Transaction, thread_id: ThreadId, change: str, *params: int | str | bytes | None
+    ) -> None:
+        changed = await tx.execute(
+            f"UPDATE threads SET {change} WHERE {_OWN} AND id = ?",
+            *params,
+            self._tenant,
+            self._user,
+            str(thread_id),
+        )
+        if not changed:
+            raise NotFoundError("there is no such thread")
+
+
+def _thread(row: ThreadRow) -> Thread:
+    return Thread(
+        id=ThreadId(row.id),
+        title=row.title,
+        metadata=msgspec.json.decode(row.metadata, type=dict[str, object]),
+        log_epoch=row.log_epoch,
+        head_seq=row.head_seq,
+        first_seq=row.first_seq,
+        created_at=from_micros(row.created_at),
+        updated_at=from_micros(row.updated_at),
+        archived_at=None if row.archived_at is None else from_micros(row.archived_at),
+        external_id=row.external_id,
+    )

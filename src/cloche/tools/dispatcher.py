@@ -1,0 +1,263 @@
+"""The one gate through which agents run tools: permission, validation, journal, run, result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import cast
+
+import msgspec
+from pydantic_core import to_jsonable_python
+
+from cloche.clock import Clock
+from cloche.domain.approvals import ApprovalState
+from cloche.domain.events import ErrorShown, ToolCompleted, ToolExecuting, ToolProgress
+from cloche.domain.permissions import decide
+from cloche.domain.steps import StepKind
+from cloche.domain.tools import (
+    MAX_RESULT_BYTES,
+    RESULT_MARKER,
+    Effect,
+    OnUnknown,
+    ToolFailure,
+    ToolResult,
+    capped,
+    masked,
+)
+from cloche.domain.usage import Usage
+from cloche.errors import (
+    ClocheError,
+    LeaseLostError,
+    ToolDeniedError,
+    ToolError,
+    ToolFailedError,
+    ToolInvalidArgumentsError,
+    ToolOutcomeUnknownError,
+    ToolTimeoutError,
+    ToolUnknownError,
+)
+from cloche.execution.run_handle import RunHandle, StepHandle
+from cloche.execution.supervision import Supervised
+from cloche.telemetry import LogEvent, Telemetry, count
+from cloche.tools.process import run_in_process
+from cloche.tools.tool import Tool, ToolContext
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A result as the journal keeps it."""
+
+    ok: bool
+    value: object = None
+    code: str = ""
+    message: str = ""
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    name: str
+    tool: Tool | None
+    arguments: dict[str, object]
+    refusal: ToolError | None
+
+
+class ToolDispatcher:
+    """Runs tools for the runs of one agent. What the agent does not list, and what the user is not granted, is denied.
+
+    Guarantees: each call is journaled before it runs; ``tool_executing`` is durable first and ``tool_completed`` follows
+    whatever happens; a recorded call is not run again.
+    """
+
+    def __init__(
+        self,
+        tools: Mapping[str, Tool],
+        allowed: frozenset[str],
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        grace: timedelta = timedelta(seconds=2),
+    ) -> None:
+        self._tools = {name: tool for name, tool in tools.items() if name in allowed}
+        self._clock = clock
+        self._telemetry = telemetry
+        self._grace_s = grace.total_seconds()
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """The agent's tools, by name."""
+        return self._tools
+
+    async def call(self, run: RunHandle, name: str, arguments: Mapping[str, object]) -> ToolResult:
+        """What came of the call; a failure is a result that the model is told, not an error.
+
+        Cancellation: the tool is stopped (a child process killed) within the grace limit, then it travels on.
+
+        Raises:
+            LeaseLostError: another execution owns the run.
+        """
+        given = cast("dict[str, object]", to_jsonable_python(dict(arguments), fallback=str))
+        call = await self._prepare(run, name, given)
+        payload = msgspec.json.encode({"tool": name, "arguments": given}, order="sorted")
+        reference: list[str] = []
+
+        async def work(step: StepHandle) -> bytes:
+            reference.append(step.reference)
+            return await self._work(step, call)
+
+        async def interrupted(step: StepHandle) -> bytes:
+            reference.append(step.reference)
+            return await self._interrupted(step, call)
+
+        recorded = await run.step(StepKind.TOOL, name, payload, work, interrupted=interrupted)
+        kept = msgspec.json.decode(recorded, type=_Kept)
+        return ToolResult(
+            tool_call_id=reference[0] if reference else "",
+            tool=name,
+            ok=kept.ok,
+            value=kept.value,
+            failure=None if kept.ok else ToolFailure(code=kept.code, message=kept.message),
+            duration_ms=kept.duration_ms,
+            replayed=not reference,
+        )
+
+    async def _prepare(self, run: RunHandle, name: str, arguments: dict[str, object]) -> _Call:
+        tool = self._tools.get(name)
+        if tool is None:
+            known = ", ".join(sorted(self._tools)) or "none"
+            refusal = ToolUnknownError(f"there is no tool {name!r} here; there are: {known}")
+            return _Call(name=name, tool=None, arguments=arguments, refusal=refusal)
+        decision = decide(run.context.scope.permissions, tool.spec.permission)
+        if not decision.allowed:
+            return _Call(name=name, tool=tool, arguments=arguments, refusal=ToolDeniedError(decision.reason))
+        try:
+            tool.validate(arguments)
+        except ToolInvalidArgumentsError as error:
+            return _Call(name=name, tool=tool, arguments=arguments, refusal=error)
+        if tool.spec.needs_approval:
+            return await self._approved(run, tool, arguments)
+        return _Call(name=name, tool=tool, arguments=arguments, refusal=None)
+
+    async def _approved(self, run: RunHandle, tool: Tool, arguments: dict[str, object]) -> _Call:
+        spec = tool.spec
+        approval = await run.ask(
+            tool=spec.name,
+            question=f"May {spec.name} run with these arguments?",
+            arguments=arguments,
+            schema=spec.schema,
+        )
+        refusal: ToolError | None = None
+        if approval.state is not ApprovalState.APPROVED:
+            refusal = ToolDeniedError(f"the approval was {approval.state}")
+        elif approval.edited_arguments is not None:
+            arguments = dict(approval.edited_arguments)
+            try:
+                tool.validate(arguments)
+            except ToolInvalidArgumentsError as error:
+                refusal = error
+        return _Call(name=spec.name, tool=tool, arguments=arguments, refusal=refusal)
+
+    async def _work(self, step: StepHandle, call: _Call) -> bytes:
+        executing = _executing(step, call)
+        if call.refusal is not None or call.tool is None:
+            step.begin_soon([executing])
+            return self._completed(step, call, _failed(call.refusal or ToolUnknownError(), 0))
+        await step.begin([executing])
+        started = self._clock.monotonic()
+        with self._telemetry.span("tool", {"tool": call.name, "run_id": step.run.run.id}):
+            kept = await self._run(step, call, call.tool, started)
+        return self._completed(step, call, kept)
+
+    async def _interrupted(self, step: StepHandle, call: _Call) -> bytes:
+        """The worker died while the call ran; whether its effect happened is not known."""
+        spec = None if call.tool is None else call.tool.spec
+        if spec is None or spec.effect is not Effect.EXTERNAL or spec.on_unknown is OnUnknown.REPEAT:
+            return await self._work(step, call)
+        step.restarted = False
+        error = ToolOutcomeUnknownError(
+            f"the server stopped while {call.name} was running: whether it took effect is not known, and it was not "
+            "run again"
+        )
+        return self._completed(step, call, _failed(error, 0))
+
+    async def _run(self, step: StepHandle, call: _Call, tool: Tool, started: float) -> _Kept:
+        supervised = Supervised(self._invoke(step, call, tool), grace_s=self._grace_s)
+        supervised.stop_after(tool.spec.timeout.total_seconds())
+        ending = await supervised.run()
+        duration_ms = int((self._clock.monotonic() - started) * 1000)
+        if ending.stopped:
+            limit = tool.spec.timeout.total_seconds()
+            return _failed(
+                ToolTimeoutError(f"{call.name} did not finish within {limit:g} s and was stopped"), duration_ms
+            )
+        if isinstance(ending.error, LeaseLostError):
+            raise ending.error
+        if isinstance(ending.error, ClocheError):
+            return _failed(ending.error, duration_ms)
+        if ending.error is not None:
+            self._telemetry.error(LogEvent.TOOL_CALLED, ending.error, tool=call.name, run=step.run.run.id)
+            return _failed(ToolFailedError(f"{call.name} raised {type(ending.error).__name__}"), duration_ms)
+        try:
+            value = _bounded(ending.value)
+        except Exception as error:  # noqa: BLE001 -- a foreign value may raise anything when it is turned into JSON
+            self._telemetry.error(LogEvent.TOOL_CALLED, error, tool=call.name, run=step.run.run.id)
+            return _failed(ToolFailedError(f"{call.name} returned something that has no JSON form"), duration_ms)
+        return _Kept(ok=True, value=value, duration_ms=duration_ms)
+
+    async def _invoke(self, step: StepHandle, call: _Call, tool: Tool) -> object:
+        arguments = tool.validate(call.arguments)
+        if tool.in_process:
+            value, size = await run_in_process(tool.function, call.arguments)
+            return value if size is None else _cut(str(value), size)
+
+        def progress(text: str, fraction: float | None) -> None:
+            step.show(ToolProgress(tool_call_id=step.reference, text=text, fraction=fraction))
+
+        context = ToolContext(
+            context=step.run.context.child(f"tool:{call.name}"), tool_call_id=step.reference, progress=progress
+        )
+        return await tool.invoke(context, arguments)
+
+    def _completed(self, step: StepHandle, call: _Call, kept: _Kept) -> bytes:
+        error = None if kept.ok else ErrorShown(code=kept.code, message=kept.message)
+        step.finish_with(
+            ToolCompleted(
+                tool_call_id=step.reference,
+                tool=call.name,
+                ok=kept.ok,
+                duration_ms=kept.duration_ms,
+                result=kept.value if kept.ok else None,
+                error=error,
+            )
+        )
+        step.count(Usage(tool_calls=1))
+        count(self._telemetry.figures.tool_calls, "ok" if kept.ok else kept.code)
+        return msgspec.json.encode(kept)
+
+
+def _executing(step: StepHandle, call: _Call) -> ToolExecuting:
+    secrets = frozenset[str]() if call.tool is None else call.tool.spec.secrets
+    effect = Effect.NONE if call.tool is None else call.tool.spec.effect
+    return ToolExecuting(
+        tool_call_id=step.reference,
+        tool=call.name,
+        arguments=masked(call.arguments, secrets),
+        effect=effect.value,
+    )
+
+
+def _failed(error: ClocheError, duration_ms: int) -> _Kept:
+    return _Kept(ok=False, code=error.code, message=capped(error.message, 4096), duration_ms=duration_ms)
+
+
+def _cut(text: str, size: int) -> str:
+    return text[:MAX_RESULT_BYTES] + RESULT_MARKER.format(size=size, limit=MAX_RESULT_BYTES)
+
+
+def _bounded(value: object) -> object:
+    """The value as JSON of at most ``MAX_RESULT_BYTES``; what is larger becomes text with a marker at its end."""
+    if isinstance(value, str):
+        return _cut(value, len(value)) if len(value) > MAX_RESULT_BYTES else capped(value)
+    plain = to_jsonable_python(value, fallback=str, inf_nan_mode="null")
+    encoded = msgspec.json.encode(plain)
+    return plain if len(encoded) <= MAX_RESULT_BYTES else capped(encoded.decode())

@@ -1,0 +1,113 @@
+"""Running a plain function in a child process that can be killed with everything it started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Protocol
+
+from cloche.errors import ToolFailedError
+
+GRACE_S = 1.0
+_READ = 65_536
+
+
+class Named(Protocol):
+    """Anything that can be imported by module and name."""
+
+    __module__: str
+    __qualname__: str
+
+
+async def run_in_process(function: Named, arguments: Mapping[str, object]) -> tuple[object, int | None]:
+    """What the function returned in a child process, and its true size when it was cut there (else None).
+
+    Cancellation: the child's process group gets SIGTERM, and SIGKILL after ``GRACE_S``; nothing of it is left.
+
+    Raises:
+        ToolFailedError: the function raised, or the process ended without a result.
+    """
+    read_fd, write_fd = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "cloche.tools.child",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            pass_fds=(write_fd,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(read_fd)
+        raise
+    finally:
+        os.close(write_fd)
+    call = {
+        "module": function.__module__,
+        "function": function.__qualname__,
+        "arguments": arguments,
+        "result_fd": write_fd,
+        "path": sys.path,
+    }
+    try:
+        return _result(await _converse(process, json.dumps(call, default=str).encode(), read_fd))
+    finally:
+        await _put_away(process)
+
+
+async def _converse(process: asyncio.subprocess.Process, call: bytes, read_fd: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=2**24)
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", buffering=0)
+    )
+    try:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(call)
+            await process.stdin.drain()
+            process.stdin.close()
+        parts: list[bytes] = []
+        while part := await reader.read(_READ):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        transport.close()
+
+
+def _result(answer: bytes) -> tuple[object, int | None]:
+    if not answer:
+        raise ToolFailedError("the tool's process ended without a result")
+    outcome = json.loads(answer)
+    if not outcome["ok"]:
+        text = outcome["message"] if outcome["code"] else f"the tool raised {outcome['error']}"
+        raise ToolFailedError(text)
+    return outcome["value"], outcome.get("size")
+
+
+async def _put_away(process: asyncio.subprocess.Process) -> None:
+    """The process and its group are gone. Called when the call ended, however it did."""
+    if process.returncode is None:
+        _signal(process, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await process.wait()
+        except BaseException as error:
+            _signal(process, signal.SIGKILL)
+            if not isinstance(error, TimeoutError):
+                raise
+    # Children of the tool may outlive it; its group ends with it.
+    _signal(process, signal.SIGKILL)
+    await process.wait()
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)

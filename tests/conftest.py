@@ -1,0 +1,48 @@
+"""Fixtures for every floor: real storage, a tenant for each test, no network, no blocked event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from support.world import World, add_person, opened_world, working
+
+from cloche.clock import SystemClock
+from cloche.domain.scope import Scope
+from cloche.storage.sqlite import SqliteDatabase, open_sqlite
+
+
+@pytest.fixture
+def clock() -> SystemClock:
+    return SystemClock()
+
+
+@pytest.fixture
+def database_path(tmp_path: Path) -> Path:
+    return tmp_path / "cloche.db"
+
+
+@pytest.fixture
+async def database(database_path: Path, clock: SystemClock) -> AsyncGenerator[SqliteDatabase]:
+    async with open_sqlite(database_path, clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def scope(database: SqliteDatabase, clock: SystemClock) -> Scope:
+    return await add_person(database, clock)
+
+
+@pytest.fixture
+async def idle_world(database_path: Path) -> AsyncGenerator[World]:
+    """A whole server without edges, whose worker the test starts."""
+    async with opened_world(database_path) as world:
+        yield world
+
+
+@pytest.fixture
+async def world(idle_world: World) -> AsyncGenerator[World]:
+    """A whole server without edges, at work."""
+    async with working(idle_world):
+        yield idle_world

@@ -1,0 +1,1 @@
+"""The rules of the house that no linter has; each is a function from source text to its violations."""
