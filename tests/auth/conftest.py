@@ -17,7 +17,7 @@ from cloche.auth.policy import SignInPolicy
 from cloche.auth.sessions import SignIn
 from cloche.auth.tokens import AccessTokens
 from cloche.domain.scope import Principal, SystemScope
-from cloche.ids import SessionId, TenantId, generate_id, IDType
+from cloche.ids import IDType, SessionId, TenantId, generate_id
 from cloche.storage.audit import AuditLine, AuditRepository
 from cloche.storage.database import Database, Transaction
 from cloche.storage.pages import PageRequest
@@ -71,7 +71,9 @@ class House:
             suffix=self.suffix,
         )
 
-    async def add(self, name: str = "ada", *, role: str = "member", tenant: str | None = None, password: str = PASSWORD) -> User:
+    async def add(
+        self, name: str = "ada", *, role: str = "member", tenant: str | None = None, password: str = PASSWORD
+    ) -> User:
         return await self.sign_in.users.add_user(
             self.email(name), password, role, tenant or self.tenant, create_tenant=True
         )
@@ -87,7 +89,9 @@ class House:
 
     async def trail(self, tenant_id: TenantId) -> Sequence[AuditLine]:
         async def work(tx: Transaction) -> Sequence[AuditLine]:
-            return (await AuditRepository(SystemScope(purpose="test"), tenant_id).list(tx, PageRequest(limit=100))).items
+            return (
+                await AuditRepository(SystemScope(purpose="test"), tenant_id).list(tx, PageRequest(limit=100))
+            ).items
 
         return await self.database.read(work)
 

@@ -124,6 +124,7 @@ def test_the_memory_forgets_the_keys_idle_longest(manual: ManualClock) -> None:
         memory.acquire_entry(key, 10, 60)
 
     assert [memory.get(key) for key in "abc"] == [2, 0, 1]
+    assert not memory.acquire_entry("a", 2, 60)
     assert memory.check()
     assert memory.base_exceptions is ValueError
     assert memory.reset() == 2

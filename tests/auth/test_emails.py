@@ -4,9 +4,7 @@ from cloche.auth.emails import normalise_email
 from cloche.errors import InvalidInputError
 
 
-@pytest.mark.parametrize(
-    "spelling", ["ada@example.org", " Ada@Example.ORG ", "\tADA@EXAMPLE.ORG\n", "ada@EXAMPLE.org"]
-)
+@pytest.mark.parametrize("spelling", ["ada@example.org", " Ada@Example.ORG ", "\tADA@EXAMPLE.ORG\n", "ada@EXAMPLE.org"])
 def test_one_account_has_one_spelling(spelling: str) -> None:
     assert normalise_email(spelling) == "ada@example.org"
 

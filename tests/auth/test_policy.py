@@ -26,7 +26,7 @@ from cloche.errors import ConfigurationError
     ],
 )
 def test_a_policy_that_would_weaken_a_promise_is_refused_at_start(name: str, value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=name.split("_")[0]):
+    with pytest.raises(ConfigurationError, match=name.split("_", maxsplit=1)[0]):
         SignInPolicy(**{name: value})
 
 

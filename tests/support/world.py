@@ -93,6 +93,9 @@ class TestPrograms:
             raise NotFoundError("there is no such agent")
         return self._specs[name]
 
+    async def prepare(self, agent: str) -> None:
+        return
+
     def make(self, agent: str, version: str) -> tuple[AgentSpec, Program]:
         spec = self._specs.get(agent)
         if spec is None or spec.version != version:

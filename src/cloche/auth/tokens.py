@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 from joserfc import jws
-from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.errors import JoseError
 from joserfc.jwa import JWSAlgModel
 from joserfc.jws import JWSRegistry
 
@@ -87,9 +87,7 @@ class _EdDsaOnly(JWSRegistry):
     """
 
     def get_alg(self, name: str) -> JWSAlgModel:
-        if name != "EdDSA":
-            raise UnsupportedAlgorithmError(name)
-        return self.algorithms[name]
+        return self.algorithms["EdDSA"]
 
 
 class AccessTokens:
@@ -125,7 +123,7 @@ class AccessTokens:
             sid=str(principal.session_id),
             role=principal.role,
             client_id=CLIENT_ID,
-            jti=RequestId.new("jti"),
+            jti=str(RequestId.new("jti")),
             iat=now,
             exp=expires,
         )
@@ -191,6 +189,7 @@ class AccessTokens:
             or claims.aud != self._policy.audience
             or claims.client_id != CLIENT_ID
             or not (claims.jti and claims.role)
+            or claims.iat < 0
             or not 0 <= claims.exp - claims.iat <= self._lifetime_s
             or starts > now + self._leeway_s
         ):

@@ -94,6 +94,7 @@ class Executor:
         if claimed.refusal is not None:
             return None, Ending(error=claimed.refusal)
         try:
+            await self._programs.prepare(run.agent)
             spec, program = self._programs.make(run.agent, run.agent_version)
         except ClocheError as error:
             return None, Ending(error=error)

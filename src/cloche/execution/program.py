@@ -37,6 +37,14 @@ class Programs(Protocol):
         """
         ...
 
+    async def prepare(self, agent: str) -> None:
+        """What the agent needs once in a process (a slow import, a connection) is there; at once from then on.
+
+        Raises:
+            ClocheError: it cannot be had; the run fails with it.
+        """
+        ...
+
     def make(self, agent: str, version: str) -> tuple[AgentSpec, Program]:
         """A fresh program for one run.
 

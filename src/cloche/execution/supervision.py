@@ -44,17 +44,27 @@ class _Driven(Generic[T]):
                 answer, error = None, thrown
 
     def _close(self) -> None:
+        chain = _awaited(self._coroutine)
         try:
             self._coroutine.close()
         except RuntimeError:
             # It awaited something even while being closed. Nothing resumes it any more.
-            _ABANDONED.append(self._coroutine)
+            _ABANDONED.extend(chain)
             del _ABANDONED[:-_KEPT]
 
 
 # Kept so that the collector does not close them once more and complain; bounded, and never resumed.
-_ABANDONED: list[Coroutine[object, object, object]] = []
-_KEPT = 64
+_ABANDONED: list[object] = []
+_KEPT = 256
+
+
+def _awaited(coroutine: object) -> list[object]:
+    """The coroutine and those that it awaits, outermost first."""
+    chain: list[object] = []
+    while coroutine is not None:
+        chain.append(coroutine)
+        coroutine = getattr(coroutine, "cr_await", None)
+    return chain
 
 
 class Supervised(Generic[T]):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from cloche.auth.sign_in import SignIn
+from cloche.auth.keys import SigningKeys
+from cloche.auth.sessions import SignIn
 from cloche.bus.local import Bus
 from cloche.clock import Clock
 from cloche.domain.agents import AgentSpec
@@ -53,6 +54,7 @@ class Services:
     cancellation: Cancellation
     decisions: Decisions
     sign_in: SignIn
+    keys: SigningKeys
     clock: Clock
     telemetry: Telemetry
     limits: EdgeLimits

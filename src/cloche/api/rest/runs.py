@@ -1,0 +1,85 @@
+"""Runs: how they stand, and stopping them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+
+from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, path_id
+from cloche.api.wire.access import requires
+from cloche.api.wire.runs import CancelBody, CancelledAnswer, RunAnswer, RunPage, run_answer
+from cloche.api.wire.services import Services
+from cloche.domain.permissions import Permission
+from cloche.domain.runs import Run
+from cloche.errors import InvalidIdError
+from cloche.ids import RunId, ThreadId
+from cloche.storage.database import Transaction
+from cloche.storage.pages import Page, page_request
+from cloche.storage.runs import RunRepository
+from cloche.storage.threads import ThreadRepository
+
+
+class RunRoutes:
+    """What a person sees of the own runs, and the way to stop one."""
+
+    def __init__(self, services: Services) -> None:
+        self._database = services.database
+        self._cancellation = services.cancellation
+
+    def table(self) -> list[Endpoint]:
+        """The routes."""
+        one = "/v1/runs/{run_id}"
+        return [
+            Endpoint(method="GET", path="/v1/runs", run=self.list_runs, answer=RunPage, errors=(404,)),
+            Endpoint(method="GET", path=one, run=self.get_run, answer=RunAnswer),
+            Endpoint(method="POST", path=f"{one}/cancel", run=self.cancel_run, answer=CancelledAnswer, status=202),
+        ]
+
+    @requires(Permission.RUNS_READ)
+    async def list_runs(
+        self,
+        caller: Admitted,
+        thread_id: Annotated[str | None, Query(description="only the runs of this thread")] = None,
+        limit: LimitQuery = FIRST_PAGE,
+        cursor: CursorQuery = None,
+    ) -> RunPage:
+        """List runs, newest first."""
+        wanted, scope = _thread_in_query(thread_id), caller.scope
+        page = page_request("runs", limit=limit, cursor=cursor)
+
+        async def work(tx: Transaction) -> Page[Run]:
+            if wanted is not None:
+                await ThreadRepository(scope).get(tx, wanted)
+            return await RunRepository(scope).list(tx, page, thread_id=wanted)
+
+        found = await self._database.read(work)
+        return RunPage(items=[run_answer(run) for run in found.items], next_cursor=found.next_cursor)
+
+    @requires(Permission.RUNS_READ)
+    async def get_run(self, caller: Admitted, run_id: str) -> RunAnswer:
+        """Get a run."""
+        wanted, scope = path_id(RunId, run_id), caller.scope
+
+        async def work(tx: Transaction) -> Run:
+            return await RunRepository(scope).get(tx, wanted)
+
+        return run_answer(await self._database.read(work))
+
+    @requires(Permission.RUNS_WRITE)
+    async def cancel_run(self, caller: Admitted, run_id: str, body: CancelBody | None = None) -> CancelledAnswer:
+        """Cancel a run, in any state.
+
+        A run at work is `cancelling` until its model stream, its tools and their children have stopped; its
+        `agent_cancelled` event is the receipt. A run that is over stays as it is.
+        """
+        wanted = path_id(RunId, run_id)
+        state = await self._cancellation.cancel(caller.scope, wanted, reason=(body or CancelBody()).reason)
+        return CancelledAnswer(run_id=wanted, state=state)
+
+
+def _thread_in_query(text: str | None) -> ThreadId | None:
+    try:
+        return None if text is None else ThreadId.parse(text)
+    except InvalidIdError as error:
+        raise InvalidIdError(error.message, details={**error.details, "place": "query.thread_id"}) from None

@@ -1,0 +1,39 @@
+"""What the shapes of requests and answers have in common."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from cloche.clock import to_text
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(to_text, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+"""A time as the wire has it everywhere: RFC 3339, UTC, milliseconds."""
+
+
+class RequestBody(BaseModel):
+    """A body that a client sends; a field that is not known is refused, and its place is named."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class ErrorFacts(BaseModel):
+    """What went wrong. ``code`` is stable; the message is for people."""
+
+    code: str = Field(examples=["not_found"])
+    message: str
+    retryable: bool = Field(description="the same request may succeed later without a change")
+    details: dict[str, object] = Field(description="the place, the limit, or what is in the way")
+    request_id: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every error has this shape, on every route."""
+
+    error: ErrorFacts

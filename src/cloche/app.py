@@ -1,0 +1,273 @@
+"""Every part wired, in order. What is opened here is closed here, in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from cloche import __version__
+from cloche.agents.model_agents import ModelAgents
+from cloche.agents.registry import AgentRegistry
+from cloche.api.rest.application import rest_app
+from cloche.api.sse.routes import sse_routes
+from cloche.api.wire.services import Check, EdgeLimits, Services
+from cloche.api.ws.registry import Connections
+from cloche.api.ws.routes import websocket_routes
+from cloche.auth.attempts import LoginLimiter
+from cloche.auth.keys import load_keys
+from cloche.auth.passwords import Passwords
+from cloche.auth.policy import SignInPolicy
+from cloche.auth.sessions import SignIn
+from cloche.auth.tokens import AccessTokens
+from cloche.bus.local import LocalBus
+from cloche.catalogue import make_agents, make_tools, model_config
+from cloche.clock import Clock
+from cloche.errors import StorageError
+from cloche.events.hub import Hub
+from cloche.events.log import EventLog
+from cloche.events.retention import Retention
+from cloche.execution.cancellation import Cancellation
+from cloche.execution.decisions import Decisions
+from cloche.execution.executor import Executor
+from cloche.execution.intake import Intake
+from cloche.execution.recovery import Recovery
+from cloche.execution.worker import Worker
+from cloche.ids import ExecutionId
+from cloche.llm.config import ModelConfig
+from cloche.llm.probe import ModelProbe
+from cloche.observability import make_telemetry
+from cloche.settings import Settings
+from cloche.storage.sqlite import SqliteDatabase, open_sqlite, owned
+from cloche.telemetry import LogEvent, Telemetry
+from cloche.tools.builtin import builtin_tools
+
+DATABASE_FILE = "cloche.db"
+_LAG_EVERY_S = 0.5
+_LAG_TOLD_S = 0.25
+
+
+Sweep = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class DrainState:
+    """Whether the process is going away."""
+
+    draining: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class App:
+    """A built server: the ASGI application, and the work beside it."""
+
+    asgi: ASGIApp
+    services: Services
+    settings: Settings
+    database: SqliteDatabase
+    telemetry: Telemetry
+    clock: Clock
+    worker: Worker
+    recovery: Recovery
+    retention: Retention
+    connections: Connections
+    intake: Intake
+    sign_in: SignIn
+    model: ModelConfig
+    setup_secret: str | None
+    state: DrainState
+    recovered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def work(self) -> None:
+        """What a former process left is recovered; then runs are executed and forgotten things swept, until cancelled."""
+        await self.recovery.recover_all()
+        self.recovered.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.worker.run())
+            group.create_task(self._every(self.settings.runs.sweep_s, self.recovery.sweep))
+            group.create_task(self._every(self.settings.retention.every_s, self._retain))
+            group.create_task(self._watch_loop())
+
+    async def drain(self, grace: timedelta) -> None:
+        """Nothing new is taken, runs have ended or are released, and every connection was told and closed."""
+        self.state.draining = True
+        self.intake.close()
+        await self.worker.drain(grace)
+        await self.connections.drain()
+
+    async def _retain(self) -> None:
+        trimmed, purged = await self.retention.sweep()
+        if trimmed or purged:
+            self.telemetry.info(LogEvent.RETENTION_SWEPT, events=trimmed, threads=purged)
+
+    async def _every(self, seconds: float, sweep: Sweep) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await sweep()
+            except StorageError as error:
+                self.telemetry.warning(LogEvent.SWEEP_FAILED, code=error.code)
+
+    async def _watch_loop(self) -> None:
+        figures = self.telemetry.figures
+        while True:
+            before = self.clock.monotonic()
+            await asyncio.sleep(_LAG_EVERY_S)
+            lag = max(self.clock.monotonic() - before - _LAG_EVERY_S, 0.0)
+            figures.loop_lag_s = lag
+            figures.loop_lag_max_s = max(figures.loop_lag_max_s, lag)
+            if lag > _LAG_TOLD_S:
+                self.telemetry.warning(LogEvent.LOOP_LAGGED, lag_s=round(lag, 3))
+
+
+@asynccontextmanager
+async def build(
+    settings: Settings, *, clock: Clock, base_url: str | None = None, folder: Path | None = None
+) -> AsyncGenerator[App]:
+    """The server of these settings, owning its data folder; closed, in reverse, at the end of the block.
+
+    ``base_url`` is where pages of the server itself come from; ``folder`` is where the settings' modules are looked for.
+
+    Raises:
+        ConfigurationError: an agent, a tool, the model or a key file cannot be used.
+        StorageError: the data folder or database cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        telemetry, flush = make_telemetry(settings.telemetry, __version__)
+        stack.callback(flush)
+        stack.enter_context(owned(settings.data))
+        database = await stack.enter_async_context(open_sqlite(settings.data / DATABASE_FILE, clock=clock))
+
+        log = EventLog(database, Hub())
+        bus = LocalBus()
+        models = ModelAgents(stack, clock)
+        tools = make_tools(settings, builtin_tools(database, clock), folder or Path.cwd())
+        registry = AgentRegistry(
+            make_agents(settings, models, folder or Path.cwd()),
+            default=settings.default_agent,
+            tools=tools,
+            clock=clock,
+            telemetry=telemetry,
+        )
+        cancellation = Cancellation(database=database, log=log, bus=bus, clock=clock)
+        decisions = Decisions(database=database, log=log, bus=bus, clock=clock)
+        recovery = Recovery(database=database, log=log, bus=bus, clock=clock, telemetry=telemetry)
+        intake = Intake(
+            database=database,
+            log=log,
+            bus=bus,
+            clock=clock,
+            telemetry=telemetry,
+            programs=registry,
+            cancellation=cancellation,
+        )
+        executor = Executor(
+            database=database,
+            log=log,
+            bus=bus,
+            clock=clock,
+            telemetry=telemetry,
+            programs=registry,
+            grace=timedelta(seconds=settings.runs.grace_s),
+        )
+        worker = Worker(
+            name=str(ExecutionId.new("worker")),
+            database=database,
+            bus=bus,
+            clock=clock,
+            telemetry=telemetry,
+            executor=executor,
+            concurrency=settings.runs.concurrency,
+        )
+
+        policy = SignInPolicy()
+        keys = await asyncio.to_thread(load_keys, settings.data / "keys")
+        sign_in = SignIn(
+            database=database,
+            clock=clock,
+            tokens=AccessTokens(keys, clock, policy),
+            passwords=Passwords(),
+            limiter=LoginLimiter(),
+            policy=policy,
+        )
+        await sign_in.catch_up()
+        setup_secret = await sign_in.setup.ensure_setup()
+
+        model = model_config(settings.model)
+        probe = await models.probe(model)
+        state = DrainState()
+        services = Services(
+            database=database,
+            log=log,
+            bus=bus,
+            intake=intake,
+            cancellation=cancellation,
+            decisions=decisions,
+            sign_in=sign_in,
+            keys=keys,
+            clock=clock,
+            telemetry=telemetry,
+            limits=EdgeLimits(),
+            origins=frozenset({*settings.origins, *([base_url] if base_url else [])}),
+            agents=registry.list,
+            run_counts=recovery.counts,
+            readiness=lambda: _readiness(database, bus, probe, model),
+            writer_figures=lambda: _writer_figures(database, bus, worker),
+            is_draining=lambda: state.draining,
+            version=__version__,
+        )
+        connections = Connections()
+        asgi = rest_app(
+            services, extra_routes=[*websocket_routes(services, connections), *sse_routes(services, connections)]
+        )
+        yield App(
+            asgi=asgi,
+            services=services,
+            settings=settings,
+            database=database,
+            telemetry=telemetry,
+            clock=clock,
+            worker=worker,
+            recovery=recovery,
+            retention=Retention(database, clock),
+            connections=connections,
+            intake=intake,
+            sign_in=sign_in,
+            model=model,
+            setup_secret=setup_secret,
+            state=state,
+        )
+
+
+async def _readiness(
+    database: SqliteDatabase, bus: LocalBus, probe: ModelProbe, model: ModelConfig
+) -> dict[str, Check]:
+    try:
+        seconds = await database.ping()
+        written = Check(ok=True, detail="a row was written", latency_ms=round(seconds * 1000, 2))
+    except StorageError as error:
+        written = Check(ok=False, detail=error.message)
+    found = await probe.check()
+    return {
+        "database": written,
+        "bus": Check(ok=True, detail=f"in process, {bus.depth} offers wait"),
+        "model": Check(ok=found.ok is not False, detail=f"{model.name}: {found.detail}", latency_ms=found.latency_ms),
+    }
+
+
+def _writer_figures(database: SqliteDatabase, bus: LocalBus, worker: Worker) -> dict[str, float]:
+    figures = database.figures
+    return {
+        "storage_commits_total": figures.commits,
+        "storage_transactions_total": figures.transactions,
+        "storage_failures_total": figures.failures,
+        "storage_largest_batch": figures.largest_batch,
+        "storage_waiting": database.waiting,
+        "dispatch_queue_depth": bus.depth,
+        "runs_working": worker.working,
+    }

@@ -1,0 +1,91 @@
+"""Where log lines and spans go: structlog on standard error, OpenTelemetry when an endpoint is set."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import cast
+
+import structlog
+from structlog.typing import Processor
+
+from cloche.settings import TelemetrySettings
+from cloche.telemetry import SpanMaker, Telemetry
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def make_telemetry(settings: TelemetrySettings, version: str) -> tuple[Telemetry, Callable[[], None]]:
+    """The telemetry of these settings, and what flushes and closes it at the end.
+
+    Lines of libraries (through ``logging``) take the same way and have the same form.
+    """
+    renderer = _renderer(settings)
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    _route_libraries(shared, renderer, _LEVELS[settings.log_level])
+    logger = cast(
+        "structlog.typing.FilteringBoundLogger",
+        structlog.wrap_logger(
+            structlog.PrintLogger(sys.stderr),
+            processors=[*shared, renderer],
+            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
+        ),
+    ).bind()
+
+    def sink(level: str, event: str, fields: Mapping[str, object]) -> None:
+        match level:
+            case "info":
+                logger.info(event, **fields)
+            case "warning":
+                logger.warning(event, **fields)
+            case _:
+                logger.error(event, **fields)
+
+    span_maker, close = _spans(settings, version)
+    return Telemetry(sink, span_maker), close
+
+
+def _renderer(settings: TelemetrySettings) -> Processor:
+    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    return structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+
+
+def _route_libraries(shared: list[Processor], renderer: Processor, level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, logging.WARNING))
+
+
+def _nothing() -> None:
+    return
+
+
+def _spans(settings: TelemetrySettings, version: str) -> tuple[SpanMaker | None, Callable[[], None]]:
+    if settings.otlp_endpoint is None:
+        return None, _nothing
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 -- costs 0.1 s
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 -- needed only where spans are wanted
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 -- needed only where spans are wanted
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 -- needed only where spans are wanted
+
+    provider = TracerProvider(resource=Resource.create({"service.name": "cloche", "service.version": version}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.otlp_endpoint)))
+    tracer = provider.get_tracer("cloche", version)
+
+    def span(name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
+        return tracer.start_as_current_span(name, attributes=attributes)
+
+    return span, provider.shutdown

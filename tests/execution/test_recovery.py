@@ -1,0 +1,221 @@
+"""After a crash the next process goes on: finished steps are not done again, nothing is told twice."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+from support.world import World, opened_world, working
+
+from cloche.agents.function import AgentRun, Write
+from cloche.domain.event_order import check_gapless, check_run, decoded
+from cloche.domain.events import AgentFailed, StepRestarted, ToolCompleted
+from cloche.domain.runs import ExecutionState
+from cloche.domain.tools import Effect, OnUnknown
+from cloche.ids import RunId
+from cloche.tools.tool import Tool, tool
+
+
+class Counter:
+    """A tool that counts its calls, and an agent that calls it, streams, and can be held."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.held = asyncio.Event()
+        self.hold = True
+
+    def tool(self, **options: object) -> Tool:
+        async def effect() -> int:
+            """Count."""
+            self.calls += 1
+            return self.calls
+
+        return tool(effect, name="effect", **options)  # type: ignore[arg-type]
+
+    async def agent(self, run: AgentRun) -> None:
+        await run.think("first")
+        await run.call_tool("effect")
+
+        async def writing(write: Write) -> None:
+            await write("half ")
+            if self.hold:
+                self.held.set()
+                await asyncio.get_running_loop().create_future()
+            await write("whole")
+
+        await run.stream(writing)
+
+
+async def _crash_in_mid_stream(path: Path, counter: Counter) -> tuple[World, object, object]:
+    async with opened_world(path) as world:
+        world.programs.add("agent", counter.agent, tools={"effect": counter.tool()})
+        scope = await world.person()
+        async with working(world):
+            accepted = await world.send(scope)
+            await counter.held.wait()
+            await world.until(scope, accepted, "message_delta")
+        assert await world.state(scope, accepted.run_id) is ExecutionState.RUNNING
+    return world, scope, accepted
+
+
+async def test_a_run_goes_on_after_a_crash_without_repeating_what_was_done(database_path: Path):
+    counter = Counter()
+    _, scope, accepted = await _crash_in_mid_stream(database_path, counter)
+    counter.hold = False
+
+    async with opened_world(database_path) as world:
+        world.programs.add("agent", counter.agent, tools={"effect": counter.tool()})
+        await world.recovery.recover_all()
+        async with working(world):
+            events = await world.until(scope, accepted)
+
+    assert counter.calls == 1
+    assert check_run(events) == []
+    assert check_gapless([event.seq for event in events], after=0) == []
+    kinds = [event.type for event in events]
+    assert kinds.count("agent_thinking") == 1
+    assert kinds.count("tool_executing") == 1
+    assert kinds.count("agent_started") == 2
+    restarted = decoded(next(event for event in events if event.type == "step_restarted"))
+    assert isinstance(restarted, StepRestarted)
+    assert restarted.message_id is not None
+    assert kinds[-1] == "agent_completed"
+
+
+async def test_a_run_whose_workers_die_each_time_is_dead_in_the_end(database_path: Path):
+    counter = Counter()
+    _, scope, accepted = await _crash_in_mid_stream(database_path, counter)
+
+    for _ in range(2):
+        counter.held.clear()
+        async with opened_world(database_path) as world:
+            world.programs.add("agent", counter.agent, tools={"effect": counter.tool()})
+            await world.recovery.recover_all()
+            async with working(world):
+                await counter.held.wait()
+                await world.until(scope, accepted, "message_delta", count=world_attempts(counter))
+    async with opened_world(database_path) as world:
+        await world.recovery.recover_all()
+        run = await world.run(scope, accepted.run_id)
+        events = await world.events(scope, accepted.run_id)
+
+    assert run.state is ExecutionState.DEAD
+    failed = decoded(events[-1])
+    assert isinstance(failed, AgentFailed)
+    assert failed.code == "attempts_exhausted"
+    assert check_run(events) == []
+    assert counter.calls == 1
+
+
+def world_attempts(counter: Counter) -> int:
+    """Each attempt shows one delta before it is held; wait for the newest."""
+    counter.attempts = getattr(counter, "attempts", 1) + 1
+    return counter.attempts
+
+
+async def _crash_in_a_tool(path: Path, made: Tool, holding: asyncio.Event, release: list[bool]) -> list:
+    async def agent(run: AgentRun) -> str:
+        result = await run.call_tool("effect")
+        return f"{result.ok}"
+
+    async with opened_world(path) as world:
+        world.programs.add("agent", agent, tools={"effect": made})
+        scope = await world.person()
+        async with working(world):
+            accepted = await world.send(scope)
+            await holding.wait()
+    release.append(True)
+    async with opened_world(path) as world:
+        world.programs.add("agent", agent, tools={"effect": made})
+        await world.recovery.recover_all()
+        async with working(world):
+            events = await world.until(scope, accepted)
+    assert check_run(events) == []
+    return events
+
+
+async def test_an_external_effect_of_unknown_outcome_is_not_repeated_in_silence(database_path: Path):
+    holding, release, calls = asyncio.Event(), [], []
+
+    async def effect() -> str:
+        """Change the world."""
+        calls.append(1)
+        holding.set()
+        if not release:
+            await asyncio.get_running_loop().create_future()
+        return "done"
+
+    made = tool(effect, effect=Effect.EXTERNAL)
+    events = await _crash_in_a_tool(database_path, made, holding, release)
+
+    completed = decoded(next(event for event in events if event.type == "tool_completed"))
+    assert isinstance(completed, ToolCompleted)
+    assert completed.error is not None
+    assert completed.error.code == "tool_outcome_unknown"
+    assert len(calls) == 1
+
+
+async def test_a_tool_that_may_be_repeated_runs_again_under_the_same_id(database_path: Path):
+    holding, release, calls = asyncio.Event(), [], []
+
+    async def effect() -> str:
+        """Change the world, safely twice."""
+        calls.append(1)
+        holding.set()
+        if not release:
+            await asyncio.get_running_loop().create_future()
+        return "done"
+
+    made = tool(effect, effect=Effect.EXTERNAL, on_unknown=OnUnknown.REPEAT)
+    events = await _crash_in_a_tool(database_path, made, holding, release)
+
+    kinds = [event.type for event in events]
+    assert "step_restarted" in kinds
+    calls_shown = {decoded(event).tool_call_id for event in events if event.type == "tool_executing"}
+    assert len(calls_shown) == 1
+    assert len(calls) == 2
+
+
+async def test_a_cancel_that_the_worker_did_not_live_to_finish_is_finished(database_path: Path):
+    counter = Counter()
+
+    async with opened_world(database_path) as world:
+        world.programs.add("agent", counter.agent, tools={"effect": counter.tool()})
+        scope = await world.person()
+        async with working(world):
+            accepted = await world.send(scope)
+            await counter.held.wait()
+        await world.cancellation.cancel(scope, RunId(accepted.run_id))
+    async with opened_world(database_path) as world:
+        await world.recovery.recover_all()
+        state = await world.state(scope, accepted.run_id)
+        events = await world.events(scope, accepted.run_id)
+
+    assert state is ExecutionState.CANCELLED
+    assert check_run(events) == []
+
+
+async def test_a_drain_releases_what_does_not_end_and_the_next_process_goes_on(database_path: Path):
+    counter = Counter()
+    async with opened_world(database_path) as world:
+        world.programs.add("agent", counter.agent, tools={"effect": counter.tool()})
+        scope = await world.person()
+        async with working(world):
+            accepted = await world.send(scope)
+            await counter.held.wait()
+            await world.worker.drain(timedelta(milliseconds=50))
+        run = await world.run(scope, accepted.run_id)
+    counter.hold = False
+    async with opened_world(database_path) as world:
+        world.programs.add("agent", counter.agent, tools={"effect": counter.tool()})
+        await world.recovery.recover_all()
+        async with working(world):
+            events = await world.until(scope, accepted)
+        after = await world.run(scope, accepted.run_id)
+
+    assert run.state is ExecutionState.PENDING
+    assert after.state is ExecutionState.COMPLETED
+    assert after.losses == 0
+    assert counter.calls == 1
+    assert check_run(events) == []
