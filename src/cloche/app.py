@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,8 +17,8 @@ from cloche.agents.model_agents import ModelAgents
 from cloche.agents.registry import AgentRegistry
 from cloche.api.rest.application import rest_app
 from cloche.api.sse.routes import sse_routes
+from cloche.api.wire.connections import Connections
 from cloche.api.wire.services import Check, EdgeLimits, Services
-from cloche.api.ws.registry import Connections
 from cloche.api.ws.routes import websocket_routes
 from cloche.auth.attempts import LoginLimiter
 from cloche.auth.keys import load_keys
@@ -38,7 +39,6 @@ from cloche.execution.executor import Executor
 from cloche.execution.intake import Intake
 from cloche.execution.recovery import Recovery
 from cloche.execution.worker import Worker
-from cloche.ids import ExecutionId
 from cloche.llm.config import ModelConfig
 from cloche.llm.probe import ModelProbe
 from cloche.observability import make_telemetry
@@ -81,6 +81,7 @@ class App:
     model: ModelConfig
     setup_secret: str | None
     state: DrainState
+    warm_up: Callable[[], Awaitable[None]]
     recovered: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def work(self) -> None:
@@ -88,6 +89,7 @@ class App:
         await self.recovery.recover_all()
         self.recovered.set()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.warm_up())
             group.create_task(self.worker.run())
             group.create_task(self._every(self.settings.runs.sweep_s, self.recovery.sweep))
             group.create_task(self._every(self.settings.retention.every_s, self._retain))
@@ -176,7 +178,7 @@ async def build(
             grace=timedelta(seconds=settings.runs.grace_s),
         )
         worker = Worker(
-            name=str(ExecutionId.new("worker")),
+            name=f"worker-{os.getpid()}",
             database=database,
             bus=bus,
             clock=clock,
@@ -192,7 +194,7 @@ async def build(
             clock=clock,
             tokens=AccessTokens(keys, clock, policy),
             passwords=Passwords(),
-            limiter=LoginLimiter(),
+            limiter=LoginLimiter(clock),
             policy=policy,
         )
         await sign_in.catch_up()
@@ -221,7 +223,7 @@ async def build(
             is_draining=lambda: state.draining,
             version=__version__,
         )
-        connections = Connections()
+        connections = Connections(sign_in, clock)
         asgi = rest_app(
             services, extra_routes=[*websocket_routes(services, connections), *sse_routes(services, connections)]
         )
@@ -241,6 +243,7 @@ async def build(
             model=model,
             setup_secret=setup_secret,
             state=state,
+            warm_up=lambda: registry.prepare(settings.default_agent),
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -67,10 +66,7 @@ def _assistant(settings: Settings, models: ModelAgents) -> Registered:
         tools=ASSISTANT_TOOLS,
     )
 
-    def load() -> object:
-        return importlib.import_module("cloche.agents.builtin").assistant_agent()
-
-    return Registered(spec=spec, make=models.maker(_once(load), config), prepare=_preparing(models, config))
+    return Registered(spec=spec, make=models.maker(None, config), prepare=_preparing(models, config))
 
 
 def _agent(name: str, entry: AgentSettings, settings: Settings, models: ModelAgents) -> Registered:
@@ -82,7 +78,7 @@ def _agent(name: str, entry: AgentSettings, settings: Settings, models: ModelAge
     if type(found).__module__.startswith("pydantic_ai."):
         config = model_config(settings.model, entry.model)
         spec = _spec(name, entry, config.name)
-        return Registered(spec=spec, make=models.maker(lambda: found, config), prepare=_preparing(models, config))
+        return Registered(spec=spec, make=models.maker(found, config), prepare=_preparing(models, config))
     raise ConfigurationError(
         f"{place}: {entry.use!r} is a {type(found).__name__}; expected an `async def` function that takes its run, or a "
         "pydantic-ai Agent"
@@ -126,17 +122,6 @@ def _preparing(models: ModelAgents, config: ModelConfig) -> Callable[[], Awaitab
         await models.prepare(config)
 
     return prepare
-
-
-def _once(load: Callable[[], object]) -> Callable[[], object]:
-    kept: list[object] = []
-
-    def loaded() -> object:
-        if not kept:
-            kept.append(load())
-        return kept[0]
-
-    return loaded
 
 
 def _make_importable(folder: Path) -> None:

@@ -5,9 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from cloche.auth.opaque import SecretKind, make_secret
+from cloche.auth.opaque import SecretKind, make_secret, read_secret
+from cloche.auth.opening import own_scope
 from cloche.errors import NotAuthenticatedError, SessionRevokedError
 from cloche.ids import TenantId
+from cloche.storage.database import Transaction
+from cloche.storage.sessions import RefreshTokenRepository
 
 
 async def test_a_refresh_gives_new_tokens_of_the_same_session(house) -> None:
@@ -138,6 +141,19 @@ async def test_of_twenty_late_reuses_at_once_one_writes_the_trail(house) -> None
     assert {type(answer) for answer in answers} == {SessionRevokedError}
     assert await house.count(first.principal, "session.reuse_detected") == 1
     assert house.revoked == [first.principal.session_id]
+
+
+async def test_a_used_token_without_a_successor_is_not_good_again(house) -> None:
+    signed_in = await house.enter()
+    secret = read_secret(SecretKind.REFRESH, signed_in.refresh_token)
+
+    async def work(tx: Transaction) -> None:
+        await RefreshTokenRepository(own_scope(signed_in.principal)).use(tx, secret.digest, at=house.clock.now())
+
+    await house.database.write(work)
+
+    with pytest.raises(SessionRevokedError):
+        await house.sign_in.refresh(signed_in.refresh_token)
 
 
 async def test_only_the_thief_s_session_ends(house) -> None:

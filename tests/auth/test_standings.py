@@ -20,6 +20,22 @@ async def test_a_look_that_began_before_a_revocation_is_not_remembered_after_it(
     assert principal.session_id not in standings._seen
 
 
+async def test_a_look_that_a_revocation_overtakes_is_refused(house) -> None:
+    principal = (await house.enter()).principal
+    parts = house.sign_in._parts
+
+    async def revoke() -> None:
+        parts.revocations.add([principal.session_id], at=house.clock.now())
+
+    answers = await asyncio.gather(
+        parts.standings.get(principal.tenant_id, principal.user_id, principal.session_id),
+        revoke(),
+        return_exceptions=True,
+    )
+
+    assert [type(answer) for answer in answers] == [SessionRevokedError, type(None)]
+
+
 async def test_only_so_many_standings_are_remembered(house, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cloche.auth.standings.MAX_REMEMBERED", 1)
     first, second = await house.enter("ada"), await house.enter("bob")

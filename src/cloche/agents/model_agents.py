@@ -1,12 +1,11 @@
-"""The agents that speak to models: their libraries and models are loaded once, off the event loop, when first needed."""
+"""The agents that speak to models: their library and models are loaded once, off the event loop, when first needed."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Protocol, cast
+from typing import Protocol
 
 from cloche.agents.registry import ProgramMaker
 from cloche.clock import Clock
@@ -17,47 +16,30 @@ from cloche.llm.config import ModelConfig
 from cloche.llm.probe import ModelProbe
 from cloche.tools.dispatcher import ToolDispatcher
 
-_ADAPTER = "cloche.agents.pydantic_ai_program"
 
+class _Opened(Protocol):
+    """What is used of ``OpenedModels``, named here so that importing this module costs nothing."""
 
-class OpenedModel(Protocol):
-    """A pydantic-ai model, entered. Only the adapter looks inside."""
+    async def open(self, config: ModelConfig) -> None: ...
 
-    async def __aenter__(self) -> object: ...
-
-    async def __aexit__(self, *error: object) -> bool | None: ...
-
-
-class Adapter(Protocol):
-    """What ``cloche.agents.pydantic_ai_program`` offers, named here so that importing this costs nothing."""
-
-    def open_model(self, config: ModelConfig) -> OpenedModel:
-        """The model of this configuration, not yet entered."""
-        ...
-
-    def make_program(
+    def program(
         self,
-        agent: object,
-        model: OpenedModel,
+        agent: object | None,
+        config: ModelConfig,
         dispatcher: ToolDispatcher,
         on_success: Callable[[], None],
         on_failure: Callable[[ModelError], None],
-    ) -> Program:
-        """A program for one run."""
-        ...
+    ) -> Program: ...
 
 
 class ModelAgents:
-    """Opened models, one for each configuration in use, and the makers of programs that speak to them.
-
-    Closed with the stack that it was given.
-    """
+    """The opened models, one for each configuration in use, their probes, and the makers of programs."""
 
     def __init__(self, stack: AsyncExitStack, clock: Clock) -> None:
         self._stack = stack
         self._clock = clock
-        self._adapter: Adapter | None = None
-        self._models: dict[str, OpenedModel] = {}
+        self._opened: _Opened | None = None
+        self._ready: set[str] = set()
         self._probes: dict[str, ModelProbe] = {}
         self._loading = asyncio.Lock()
 
@@ -69,26 +51,33 @@ class ModelAgents:
         return known
 
     async def prepare(self, config: ModelConfig) -> None:
-        """The library is loaded and the model is open. Slow once, in a thread; at once from then on."""
-        if config.name in self._models:
+        """The library is loaded and the model is open. Slow once, in a thread; at once from then on.
+
+        Raises:
+            ConfigurationError: the model's provider cannot be used.
+        """
+        if config.name in self._ready:
             return
         async with self._loading:
-            if self._adapter is None:
-                self._adapter = cast("Adapter", await asyncio.to_thread(importlib.import_module, _ADAPTER))
-            if config.name not in self._models:
-                model = await asyncio.to_thread(self._adapter.open_model, config)
-                await self._stack.enter_async_context(model)
+            if self._opened is None:
+                self._opened = await asyncio.to_thread(_load, self._stack)
+            if config.name not in self._ready:
+                await self._opened.open(config)
                 await self.probe(config)
-                self._models[config.name] = model
+                self._ready.add(config.name)
 
-    def maker(self, load_agent: Callable[[], object], config: ModelConfig) -> ProgramMaker:
-        """The maker of programs of the pydantic-ai agent that ``load_agent`` gives; ``prepare`` comes first."""
+    def maker(self, agent: object | None, config: ModelConfig) -> ProgramMaker:
+        """The maker of this pydantic-ai agent's programs (None: the built-in assistant); ``prepare`` comes first."""
 
-        def make(_spec: AgentSpec, dispatcher: ToolDispatcher) -> Program:
-            assert self._adapter is not None, "prepare() comes before make()"
+        def make(spec: AgentSpec, dispatcher: ToolDispatcher) -> Program:
+            assert self._opened is not None, f"{spec.name} was not prepared"
             probe = self._probes[config.name]
-            return self._adapter.make_program(
-                load_agent(), self._models[config.name], dispatcher, probe.record_success, probe.record_failure
-            )
+            return self._opened.program(agent, config, dispatcher, probe.record_success, probe.record_failure)
 
-        return cast("ProgramMaker", make)
+        return make
+
+
+def _load(stack: AsyncExitStack) -> _Opened:
+    from cloche.agents.opened_models import OpenedModels  # noqa: PLC0415 -- loads pydantic-ai: up to a second
+
+    return OpenedModels(stack)

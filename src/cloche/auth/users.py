@@ -162,7 +162,6 @@ async def disable(tx: Transaction, parts: AuthParts, by: Scope | SystemScope, us
     disabled = await members.set_status(tx, user.id, DISABLED, at=now)
     await end_sessions(tx, parts, user)
     await AuditRepository(by, user.tenant_id).append(tx, "user.disabled", target=str(user.id), at=now)
-    tx.after_commit(lambda: parts.standings.forget_user(user.id))
     return disabled
 
 

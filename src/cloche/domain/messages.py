@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
+from cloche.domain.text import is_sound
 from cloche.errors import InvalidInputError, PayloadTooLargeError
 from cloche.ids import MessageId, RunId, ThreadId
 
@@ -54,10 +55,11 @@ class Message:
 def user_parts(*, text: object = None, parts: object = None) -> tuple[Part, ...]:
     """The parts of a person's message, from either ``text`` or ``parts``.
 
-    Text content is taken as it is, up to the size limit; only its kind and size are checked.
+    Text content is taken as it is, up to the size limit; only its kind, soundness and size are checked.
 
     Raises:
-        InvalidInputError: neither or both are given, or a part is none that this server knows.
+        InvalidInputError: neither or both are given, a part is none that this server knows, or a text has NUL or half a
+            character in it.
         PayloadTooLargeError: the text is larger than ``MAX_TEXT_BYTES`` or there are more than ``MAX_PARTS``.
     """
     if (text is None) == (parts is None):
@@ -73,6 +75,8 @@ def user_parts(*, text: object = None, parts: object = None) -> tuple[Part, ...]
             raise InvalidInputError(f"parts: {error}", details={"place": "$.parts"}) from error
     if len(found) > MAX_PARTS:
         raise PayloadTooLargeError(f"a message has at most {MAX_PARTS} parts", details={"place": "$.parts"})
+    if not all(is_sound(part.text) for part in found):
+        raise InvalidInputError("the text has NUL or half a character in it", details={"place": "$.text"})
     size = sum(len(part.text.encode()) for part in found)
     if size > MAX_TEXT_BYTES:
         raise PayloadTooLargeError(

@@ -11,7 +11,19 @@ from typing import cast
 MAX_RESULT_BYTES = 256 * 1024
 RESULT_MARKER = "\n… [cut: the result had {size} bytes, {limit} are kept]"
 MASK = "***"
-_SECRET_WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "credential")
+_SECRET_WORDS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "private_key",
+    "authorization",
+    "credential",
+    "cookie",
+)
 
 
 class Effect(StrEnum):
@@ -74,7 +86,7 @@ def masked(arguments: Mapping[str, object], secrets: frozenset[str] = frozenset(
 
 
 def _masked_value(name: str, value: object, secrets: frozenset[str]) -> object:
-    lowered = name.lower()
+    lowered = name.lower().replace("-", "_")
     if name in secrets or any(word in lowered for word in _SECRET_WORDS):
         return MASK
     if isinstance(value, Mapping):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
 import msgspec
+from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from cloche.clock import Clock
@@ -22,6 +23,7 @@ from cloche.domain.tools import (
     OnUnknown,
     ToolFailure,
     ToolResult,
+    ToolSpec,
     capped,
     masked,
 )
@@ -44,6 +46,25 @@ from cloche.tools.process import run_in_process
 from cloche.tools.tool import Tool, ToolContext
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignResult:
+    """What a tool of an agent's own framework gave.
+
+    Attributes:
+        payload: the framework's own form, which the journal keeps for it; empty when the tool gave nothing because it
+            was refused, stopped or raised, and then there is a failure.
+        value: the same as a JSON value, for people.
+        failure: why it counts as not successful.
+    """
+
+    payload: bytes
+    value: object = None
+    failure: ToolFailure | None = None
+
+
+ForeignWork = Callable[[], Awaitable[ForeignResult]]
+
+
 class _Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A result as the journal keeps it."""
 
@@ -52,6 +73,11 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str = ""
     message: str = ""
     duration_ms: int = 0
+    payload: bytes = b""
+
+
+class _Unchecked(BaseModel):
+    """The arguments of a foreign tool, which its framework checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +122,42 @@ class ToolDispatcher:
         Raises:
             LeaseLostError: another execution owns the run.
         """
-        given = cast("dict[str, object]", to_jsonable_python(dict(arguments), fallback=str))
+        given = _plain(arguments)
         call = await self._prepare(run, name, given)
-        payload = msgspec.json.encode({"tool": name, "arguments": given}, order="sorted")
+        kept, reference = await self._journaled(run, call, given)
+        return ToolResult(
+            tool_call_id=reference or "",
+            tool=name,
+            ok=kept.ok,
+            value=kept.value,
+            failure=_failure(kept),
+            duration_ms=kept.duration_ms,
+            replayed=reference is None,
+        )
+
+    async def call_foreign(
+        self, run: RunHandle, spec: ToolSpec, arguments: Mapping[str, object], work: ForeignWork
+    ) -> ForeignResult:
+        """Like ``call``, for a tool that the agent's own framework has: ``work`` validates the arguments and runs it.
+
+        Nobody is asked for approval here, and the agent's list of tools is not looked at: the framework has done both.
+
+        Cancellation: as for ``call``.
+
+        Raises:
+            LeaseLostError: another execution owns the run.
+        """
+        tool = Tool(spec=spec, function=work, arguments=_Unchecked, takes_context=False, in_process=False)
+        given = _plain(arguments)
+        decision = decide(run.context.scope.permissions, spec.permission)
+        refusal = None if decision.allowed else ToolDeniedError(decision.reason)
+        call = _Call(name=spec.name, tool=tool, arguments=given, refusal=refusal)
+        kept, _ = await self._journaled(run, call, given)
+        return ForeignResult(payload=kept.payload, value=kept.value, failure=_failure(kept))
+
+    async def _journaled(self, run: RunHandle, call: _Call, given: dict[str, object]) -> tuple[_Kept, str | None]:
+        """The outcome, and the step's reference if it was not replayed."""
+        payload = msgspec.json.encode({"tool": call.name, "arguments": given}, order="sorted")
         reference: list[str] = []
 
         async def work(step: StepHandle) -> bytes:
@@ -109,17 +168,8 @@ class ToolDispatcher:
             reference.append(step.reference)
             return await self._interrupted(step, call)
 
-        recorded = await run.step(StepKind.TOOL, name, payload, work, interrupted=interrupted)
-        kept = msgspec.json.decode(recorded, type=_Kept)
-        return ToolResult(
-            tool_call_id=reference[0] if reference else "",
-            tool=name,
-            ok=kept.ok,
-            value=kept.value,
-            failure=None if kept.ok else ToolFailure(code=kept.code, message=kept.message),
-            duration_ms=kept.duration_ms,
-            replayed=not reference,
-        )
+        recorded = await run.step(StepKind.TOOL, call.name, payload, work, interrupted=interrupted)
+        return msgspec.json.decode(recorded, type=_Kept), reference[0] if reference else None
 
     async def _prepare(self, run: RunHandle, name: str, arguments: dict[str, object]) -> _Call:
         tool = self._tools.get(name)
@@ -197,6 +247,8 @@ class ToolDispatcher:
         if ending.error is not None:
             self._telemetry.error(LogEvent.TOOL_CALLED, ending.error, tool=call.name, run=step.run.run.id)
             return _failed(ToolFailedError(f"{call.name} raised {type(ending.error).__name__}"), duration_ms)
+        if isinstance(ending.value, ForeignResult):
+            return _foreign(ending.value, duration_ms)
         try:
             value = _bounded(ending.value)
         except Exception as error:  # noqa: BLE001 -- a foreign value may raise anything when it is turned into JSON
@@ -233,6 +285,26 @@ class ToolDispatcher:
         step.count(Usage(tool_calls=1))
         count(self._telemetry.figures.tool_calls, "ok" if kept.ok else kept.code)
         return msgspec.json.encode(kept)
+
+
+def _plain(arguments: Mapping[str, object]) -> dict[str, object]:
+    return cast("dict[str, object]", to_jsonable_python(dict(arguments), fallback=str))
+
+
+def _failure(kept: _Kept) -> ToolFailure | None:
+    return None if kept.ok else ToolFailure(code=kept.code, message=kept.message)
+
+
+def _foreign(result: ForeignResult, duration_ms: int) -> _Kept:
+    failure = result.failure
+    return _Kept(
+        ok=failure is None,
+        value=result.value,
+        code="" if failure is None else failure.code,
+        message="" if failure is None else capped(failure.message, 4096),
+        duration_ms=duration_ms,
+        payload=result.payload,
+    )
 
 
 def _executing(step: StepHandle, call: _Call) -> ToolExecuting:

@@ -45,9 +45,7 @@ class AccountRoutes:
         """The routes."""
         return [
             Endpoint(method="GET", path="/v1/me", run=self.get_me, answer=MeAnswer),
-            Endpoint(
-                method="POST", path="/v1/me/password", run=self.change_password, status=204, errors=(409, 429)
-            ),
+            Endpoint(method="POST", path="/v1/me/password", run=self.change_password, status=204, errors=(409, 429)),
             Endpoint(method="GET", path="/v1/sessions", run=self.list_sessions, answer=SessionPage),
             Endpoint(method="DELETE", path="/v1/sessions/{session_id}", run=self.revoke_session, status=204),
             Endpoint(method="GET", path="/v1/agents", run=self.list_agents, answer=AgentPage),
@@ -67,9 +65,7 @@ class AccountRoutes:
     @requires(Permission.PROFILE_WRITE)
     async def change_password(self, caller: Admitted, body: PasswordBody) -> Response:
         """Change the password; every session but this one ends."""
-        await self._sign_in.change_password(
-            caller.principal, current=body.current_password, wanted=body.new_password
-        )
+        await self._sign_in.change_password(caller.principal, current=body.current_password, wanted=body.new_password)
         return no_content()
 
     @requires(Permission.SESSIONS_MANAGE)

@@ -22,9 +22,7 @@ class AuthRoutes:
     def table(self) -> list[Endpoint]:
         """The routes."""
         return [
-            Endpoint(
-                method="POST", path="/v1/auth/login", run=self.login, answer=TokensAnswer, errors=(401, 409, 429)
-            ),
+            Endpoint(method="POST", path="/v1/auth/login", run=self.login, answer=TokensAnswer, errors=(401, 409, 429)),
             Endpoint(method="POST", path="/v1/auth/refresh", run=self.refresh, answer=TokensAnswer, errors=(401,)),
             Endpoint(method="POST", path="/v1/auth/logout", run=self.logout, status=204),
             Endpoint(
@@ -80,8 +78,7 @@ class AuthRoutes:
     @requires(Permission.THREADS_READ)
     async def issue_ticket(self, caller: Admitted) -> TicketAnswer:
         """Get a one-time ticket for a live connection: for browsers, which cannot send a header with it."""
-        ticket = await self._sign_in.tickets.issue_ticket(caller.principal)
-        return TicketAnswer(ticket=ticket, expires_in=self._sign_in.tickets.lifetime_s)
+        return TicketAnswer(ticket=await self._sign_in.tickets.issue_ticket(caller.principal))
 
     async def _answer(self, signed_in: SignedIn) -> TokensAnswer:
         return tokens_answer(signed_in, await self._sign_in.me(signed_in.principal))

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict, cast
 
 from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloche.api.wire.errors import error_body, error_headers, row_of, visible
 from cloche.api.wire.request_ids import request_id_of
@@ -48,13 +49,11 @@ def render_refusal(scope: Scope, error: ClocheError) -> ASGIApp:
     return error_answer(error, scope)
 
 
-def exception_handlers() -> dict[int | type[Exception], ExceptionHandler]:
-    """What the application does with each kind of error that an endpoint or the routing raises."""
-    return {
-        ClocheError: _answer_ours,
-        RequestValidationError: _answer_invalid,
-        HTTPException: _answer_routing,
-    }
+def add_exception_handlers(app: Starlette) -> None:
+    """Each kind of error that an endpoint or the routing raises becomes an answer in the one shape."""
+    app.add_exception_handler(ClocheError, _answer_ours)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_routing)
 
 
 class ErrorEdge:

@@ -16,15 +16,16 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from cloche.api.wire.access import Public, access_of
+from cloche.api.wire.access import Access, Public, access_of
 from cloche.api.wire.callers import Caller, admit
+from cloche.api.wire.credentials import refuse_credential_in_url
 from cloche.api.wire.services import Services
 from cloche.api.wire.shapes import ErrorAnswer
 from cloche.errors import InvalidIdError
 from cloche.ids import TypedId
 from cloche.storage.pages import DEFAULT_LIMIT, MAX_LIMIT
 
-I = TypeVar("I", bound=TypedId)
+T = TypeVar("T", bound=TypedId)
 
 SECURITY_SCHEME = "access_token"
 
@@ -78,7 +79,8 @@ class RestRoute(APIRoute):
             description=text or " ",
             operation_id=getattr(endpoint.run, "__name__", None),
             responses={
-                status: {"model": ErrorAnswer, "description": _REASONS[status]} for status in _statuses(endpoint, access)
+                status: {"model": ErrorAnswer, "description": _REASONS[status]}
+                for status in _statuses(endpoint, access)
             },
             openapi_extra=_security(access),
         )
@@ -90,7 +92,14 @@ class RestRoute(APIRoute):
         return super().matches(_without_head(scope))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, when its caller may have the answer."""
+        """Answer the request, when its caller may have the answer.
+
+        Raises:
+            InvalidInputError: a credential stands in the query.
+            NotAuthenticatedError: the route needs a caller, and there is none.
+            PermissionDeniedError: the caller lacks the permission.
+        """
+        refuse_credential_in_url(frozenset(Request(scope).query_params))
         if not isinstance(self._access, Public) and _without_head(scope)["method"] in self.methods:
             scope[_CALLER] = await admit(self._services, Headers(scope=scope), self._access)
         await super().handle(_without_head(scope), receive, send)
@@ -116,7 +125,7 @@ CursorQuery = Annotated[str | None, Query(description="`next_cursor` of the page
 FIRST_PAGE = DEFAULT_LIMIT
 
 
-def path_id(kind: type[I], text: str) -> I:
+def path_id(kind: type[T], text: str) -> T:
     """The id in the path.
 
     Raises:
@@ -138,7 +147,7 @@ def _without_head(scope: Scope) -> Scope:
     return {**scope, "method": "GET"} if scope["type"] == "http" and scope["method"] == "HEAD" else scope
 
 
-def _statuses(endpoint: Endpoint, access: Public | object) -> list[int]:
+def _statuses(endpoint: Endpoint, access: Access) -> list[int]:
     found = {400, 500, 503, *endpoint.errors}
     if not isinstance(access, Public):
         found |= {401, 403}
@@ -149,7 +158,7 @@ def _statuses(endpoint: Endpoint, access: Public | object) -> list[int]:
     return sorted(found)
 
 
-def _security(access: Public | object) -> dict[str, object]:
+def _security(access: Access) -> dict[str, object]:
     if isinstance(access, Public):
         return {"security": [], "x-public": access.reason}
     return {"security": [{SECURITY_SCHEME: []}], "x-permission": str(access)}

@@ -99,9 +99,7 @@ class ThreadRoutes:
             thread = await threads.get(tx, wanted)
             if title is not None and title != thread.title:
                 event = ThreadUpdated(title=title, status=await _status(tx, scope, thread))
-                await self._log.append(
-                    tx, scope, wanted, [draft(event, thread_id=wanted, run_id=None, at=now)], at=now
-                )
+                await self._log.append(tx, scope, wanted, [draft(event, thread_id=wanted, run_id=None, at=now)], at=now)
             if title is not None or body.metadata is not None:
                 thread = await threads.update(tx, wanted, at=now, title=title, metadata=body.metadata)
             return await _answer(tx, scope, thread)

@@ -60,7 +60,6 @@ class TicketAnswer(BaseModel):
     """A value that opens one live connection, offered as the subprotocol ``ticket.<value>``."""
 
     ticket: str = Field(repr=False)
-    expires_in: int = Field(description="seconds")
 
 
 def user_answer(user: User) -> UserAnswer:

@@ -43,7 +43,12 @@ class Lifeline:
 
     @asynccontextmanager
     async def hold(self) -> AsyncGenerator[None]:
-        """The block that ``end`` cancels; after an end it is left without an error."""
+        """The block that ``end`` cancels; after an end it is left without an error.
+
+        Raises:
+            DrainingError: the process is going away.
+        """
+        self._connections.check_open()
         try:
             async with self._cut:
                 self._is_open = True
@@ -84,25 +89,24 @@ class Connections:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Lifeline]:
-        """A new stream's life; the caller runs the stream inside the block.
+        """A new stream's life: the caller runs the stream in its ``hold``, and leaves this block after the last word."""
+        lifeline = Lifeline(self, self._clock)
+        self._open.add(lifeline)
+        try:
+            yield lifeline
+        finally:
+            self._leave_session(lifeline)
+            self._open.discard(lifeline)
+            self._changed.set()
+
+    def check_open(self) -> None:
+        """Return while new streams are taken.
 
         Raises:
             DrainingError: the process is going away.
         """
         if self._is_draining:
             raise DrainingError("the server is shutting down; come back in a moment", retry_after_s=2)
-        lifeline = Lifeline(self, self._clock)
-        self._open.add(lifeline)
-        try:
-            async with lifeline.hold():
-                yield lifeline
-        finally:
-            self._leave_session(lifeline)
-
-    def closed(self, lifeline: Lifeline) -> None:
-        """The stream has said its last word."""
-        self._open.discard(lifeline)
-        self._changed.set()
 
     def move(self, lifeline: Lifeline, session_id: SessionId) -> None:
         """The stream ends when this session is revoked, and with no other one."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import msgspec
 
@@ -45,6 +44,7 @@ _REQUIRED: Mapping[type[AnyOperation], tuple[str, ...]] = {
     kind: tuple(field.name for field in msgspec.structs.fields(kind) if field.required) for kind in OPERATIONS
 }
 _MAX_SHOWN = 40
+_MAX_WHAT = 200
 _match_place = re.compile(r"(?P<what>.*?)(?: - at `(?P<place>\$[^`]*)`)?", re.DOTALL).fullmatch
 
 
@@ -84,9 +84,7 @@ def refused(ref: Ref, error: ClocheError, request_id: RequestId | None = None) -
     return encode_frame({"ref": ref, "ok": False, **error_body(error, request_id)})
 
 
-def connection_ready(
-    websocket_id: WebsocketId, user_id: UserId, *, heartbeat_s: float, limits: ReadyLimits
-) -> bytes:
+def connection_ready(websocket_id: WebsocketId, user_id: UserId, *, heartbeat_s: float, limits: ReadyLimits) -> bytes:
     """The first notice on a connection that is somebody's."""
     return encode_frame(
         ConnectionReady(websocket_id=websocket_id, user_id=user_id, heartbeat_s=heartbeat_s, limits=limits)
@@ -172,7 +170,7 @@ def _mismatch(text: str) -> InvalidInputError:
     found = _match_place(text)
     assert found is not None, "the pattern takes every text"
     place = found["place"] or "$"
-    return InvalidInputError(f"{found['what']} ({place})", details={"place": place})
+    return InvalidInputError(f"{found['what'][:_MAX_WHAT]} ({place})", details={"place": place})
 
 
 def _cut(text: str) -> str:
@@ -180,4 +178,4 @@ def _cut(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return cast("str", ascii(_cut(text)))
+    return ascii(_cut(text))

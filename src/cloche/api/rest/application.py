@@ -1,0 +1,91 @@
+"""The HTTP application: every route, and what stands around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+
+from cloche.api.rest.account import AccountRoutes
+from cloche.api.rest.admin import AdminRoutes
+from cloche.api.rest.approvals import ApprovalRoutes
+from cloche.api.rest.auth import AuthRoutes
+from cloche.api.rest.edge import RequestEdge
+from cloche.api.rest.errors import ErrorEdge, add_exception_handlers, render_refusal
+from cloche.api.rest.messages import MessageRoutes
+from cloche.api.rest.route import SECURITY_SCHEME, Endpoint, RestRoute
+from cloche.api.rest.runs import RunRoutes
+from cloche.api.rest.system import Document, SystemRoutes
+from cloche.api.rest.threads import ThreadRoutes
+from cloche.api.wire.access import access_of_route
+from cloche.api.wire.services import Services
+from cloche.api.wire.strict_body import StrictBody
+from cloche.api.wire.strict_json import JsonLimits
+
+_TITLE = "Cloche"
+_SECURITY_SCHEMES = {SECURITY_SCHEME: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+
+
+def rest_app(
+    services: Services, *, extra_routes: Sequence[BaseRoute] = (), asyncapi: Document | None = None
+) -> FastAPI:
+    """The application that serves the routes of this package, and those of the other edges.
+
+    Args:
+        services: what the routes work with.
+        asyncapi: makes the contract of the live connections; without it there is no such route.
+        extra_routes: sockets, event streams and pages; each is marked with ``requires`` and checks callers itself.
+
+    Raises:
+        ConfigurationError: a route does not declare what it needs.
+    """
+    routes: list[BaseRoute] = [*extra_routes]
+    app = _RestApp(
+        title=_TITLE,
+        version=services.version,
+        # No route of FastAPI's own: each of them would be one that declares nothing.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        middleware=[
+            Middleware(RequestEdge, services.clock, services.telemetry),
+            Middleware(ErrorEdge, services.telemetry),
+            Middleware(StrictBody, render=render_refusal, limits=JsonLimits(max_bytes=services.limits.body_bytes)),
+        ],
+    )
+    add_exception_handlers(app)
+    for tag, table in _tables(services, app.openapi, asyncapi).items():
+        routes += [RestRoute(services, tag, endpoint) for endpoint in table]
+    for route in routes:
+        access_of_route(route)
+    app.router.routes.extend(routes)
+    return app
+
+
+class _RestApp(FastAPI):
+    def openapi(self) -> dict[str, object]:
+        """The contract of the routes of this package, made once."""
+        if not self.openapi_schema:
+            document = get_openapi(title=self.title, version=self.version, routes=self.routes)
+            document["components"]["securitySchemes"] = _SECURITY_SCHEMES
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def _tables(services: Services, openapi: Document, asyncapi: Document | None) -> dict[str, list[Endpoint]]:
+    """The routes by tag, the busiest first: they are looked up in this order."""
+    return {
+        "messages": MessageRoutes(services).table(),
+        "threads": ThreadRoutes(services).table(),
+        "runs": RunRoutes(services).table(),
+        "approvals": ApprovalRoutes(services).table(),
+        "auth": AuthRoutes(services).table(),
+        "account": AccountRoutes(services).table(),
+        "admin": AdminRoutes(services).table(),
+        "system": SystemRoutes(services, openapi=openapi, asyncapi=asyncapi).table(),
+    }

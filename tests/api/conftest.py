@@ -1,0 +1,89 @@
+"""The edges' own fixtures: services over a whole world, people who are signed in, and an HTTP client for each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx2
+import pytest
+from argon2 import PasswordHasher
+from starlette.types import ASGIApp
+from support.world import World
+
+from cloche.api.rest.application import rest_app
+from cloche.api.wire.services import Check, EdgeLimits, Services
+from cloche.auth.attempts import LoginLimiter
+from cloche.auth.keys import SigningKeys, make_key
+from cloche.auth.opening import SignedIn
+from cloche.auth.passwords import Passwords
+from cloche.auth.policy import SignInPolicy
+from cloche.auth.sessions import SignIn
+from cloche.auth.tokens import AccessTokens
+from cloche.domain.scope import Scope
+
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass
+class Switches:
+    """What a test changes about the server while it runs."""
+
+    is_draining: bool = False
+    checks: dict[str, Check] = field(default_factory=lambda: {"database": Check(ok=True, detail="writes", latency_ms=0.4)})
+
+
+@pytest.fixture
+def switches() -> Switches:
+    return Switches()
+
+
+@pytest.fixture
+async def services(idle_world: World, switches: Switches) -> Services:
+    """The services of ``idle_world``; a test that also takes ``world`` has its worker at work."""
+    policy, keys = SignInPolicy(), SigningKeys([make_key()])
+    sign_in = SignIn(
+        database=idle_world.database,
+        clock=idle_world.clock,
+        tokens=AccessTokens(keys, idle_world.clock, policy),
+        passwords=Passwords(hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
+        limiter=LoginLimiter(idle_world.clock),
+        policy=policy,
+    )
+
+    async def readiness() -> dict[str, Check]:
+        return switches.checks
+
+    return Services(
+        database=idle_world.database,
+        log=idle_world.log,
+        bus=idle_world.bus,
+        intake=idle_world.intake,
+        cancellation=idle_world.cancellation,
+        decisions=idle_world.decisions,
+        sign_in=sign_in,
+        keys=keys,
+        clock=idle_world.clock,
+        telemetry=idle_world.telemetry,
+        limits=EdgeLimits(),
+        origins=frozenset({"http://testserver"}),
+        agents=lambda: [idle_world.programs.spec(None)],
+        run_counts=idle_world.recovery.counts,
+        readiness=readiness,
+        writer_figures=lambda: {"storage_commits_total": 3, "storage_waiting": 0},
+        is_draining=lambda: switches.is_draining,
+        version="1.2.3",
+    )
+
+
+@pytest.fixture
+def enter(services: Services) -> Callable[..., Awaitable[SignedIn]]:
+    """Add a user and sign in: ``await enter("ada")``, ``await enter("bob", tenant="other", role="admin")``."""
+
+    async def enter(name: str, *, tenant: str = "acme", role: str = "member") -> SignedIn:
+        email = f"{name}@example.org"
+        await services.sign_in.users.add_user(email, PASSWORD, role, tenant, create_tenant=True)
+        return await services.sign_in.login(email, PASSWORD, tenant=tenant)
+
+    return enter
