@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
 from support.world import World, add_person, opened_world, working
 
 from cloche.clock import SystemClock
 from cloche.domain.scope import Scope
 from cloche.storage.sqlite import SqliteDatabase, open_sqlite
+
+
+@pytest.fixture(autouse=True)
+def no_blocked_loop() -> Generator[None]:
+    """A blocking call of ours on the event loop fails the test."""
+    with blockbuster_ctx("cloche"):
+        yield
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +17,7 @@ from cloche.agents.model_agents import ModelAgents
 from cloche.agents.registry import AgentRegistry
 from cloche.api.rest.application import rest_app
 from cloche.api.sse.routes import sse_routes
+from cloche.api.wire.asyncapi import asyncapi_document
 from cloche.api.wire.connections import Connections
 from cloche.api.wire.services import Check, EdgeLimits, Services
 from cloche.api.ws.routes import websocket_routes
@@ -81,7 +82,7 @@ class App:
     model: ModelConfig
     setup_secret: str | None
     state: DrainState
-    warm_up: Callable[[], Awaitable[None]]
+    warm_up: Callable[[], Coroutine[None, None, None]]
     recovered: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def work(self) -> None:
@@ -225,7 +226,9 @@ async def build(
         )
         connections = Connections(sign_in, clock)
         asgi = rest_app(
-            services, extra_routes=[*websocket_routes(services, connections), *sse_routes(services, connections)]
+            services,
+            extra_routes=[*websocket_routes(services, connections), *sse_routes(services, connections)],
+            asyncapi=lambda: asyncapi_document(__version__),
         )
         yield App(
             asgi=asgi,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -183,6 +184,26 @@ async def test_a_long_thought_is_shown_in_pieces(world: World, server: OpenAISer
     pieces = [thought.text for thought in of_kind(events, AgentThinking)]
     assert len(pieces) == 4
     assert "".join(pieces) == thinking.rstrip()
+
+
+async def test_half_a_character_and_nul_are_mended(world: World, server: OpenAIServer, model: Model[Any]) -> None:
+    agent: Agent[object, str] = Agent()
+
+    @agent.tool_plain
+    def strange() -> dict[str, str]:
+        return {"a": "b\ud83d\x00"}
+
+    add_agent(world, agent, model)
+    delta = {"index": 0, "delta": {"content": " half \ud83d nul \x00"}, "finish_reason": None}
+    chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": [delta]}
+    server.plan(Reply(calls=[("strange", "{}")]), Reply(text="a b", garbage=json.dumps(chunk).encode()))
+
+    events = await ask(world)
+
+    assert of_kind(events, ToolCompleted)[0].result == {"a": "b\ufffd\ufffd"}
+    assert text_of(events) == "a half \ufffd nul \ufffd b"
+    assert of_kind(events, MessageCompleted)[0].parts[0].text == text_of(events)
+    assert events[-1].type == "agent_completed"
 
 
 async def test_the_scripted_model_runs_the_same_way(world: World) -> None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import httpx2
 import pytest
 from argon2 import PasswordHasher
-from starlette.types import ASGIApp
-from support.world import World
 
-from cloche.api.rest.application import rest_app
 from cloche.api.wire.services import Check, EdgeLimits, Services
 from cloche.auth.attempts import LoginLimiter
 from cloche.auth.keys import SigningKeys, make_key
@@ -21,17 +16,32 @@ from cloche.auth.passwords import Passwords
 from cloche.auth.policy import SignInPolicy
 from cloche.auth.sessions import SignIn
 from cloche.auth.tokens import AccessTokens
-from cloche.domain.scope import Scope
+from cloche.domain.scope import Principal, Scope
+from support.world import World
 
 PASSWORD = "correct horse battery staple"
 
 
 @dataclass
 class Switches:
-    """What a test changes about the server while it runs."""
+    """What a test changes about the server while it runs. ``granted`` stands for what the rows grant."""
 
+    granted: frozenset[str] | None = None
     is_draining: bool = False
-    checks: dict[str, Check] = field(default_factory=lambda: {"database": Check(ok=True, detail="writes", latency_ms=0.4)})
+    checks: dict[str, Check] = field(
+        default_factory=lambda: {"database": Check(ok=True, detail="writes", latency_ms=0.4)}
+    )
+
+
+class SwitchedSignIn(SignIn):
+    """The real floor, whose scopes grant what a test says: no role lacks single permissions."""
+
+    switches: Switches
+
+    async def scope_of(self, principal: Principal) -> Scope:
+        scope = await super().scope_of(principal)
+        granted = self.switches.granted
+        return scope if granted is None else replace(scope, permissions=granted)
 
 
 @pytest.fixture
@@ -43,7 +53,7 @@ def switches() -> Switches:
 async def services(idle_world: World, switches: Switches) -> Services:
     """The services of ``idle_world``; a test that also takes ``world`` has its worker at work."""
     policy, keys = SignInPolicy(), SigningKeys([make_key()])
-    sign_in = SignIn(
+    sign_in = SwitchedSignIn(
         database=idle_world.database,
         clock=idle_world.clock,
         tokens=AccessTokens(keys, idle_world.clock, policy),
@@ -51,6 +61,7 @@ async def services(idle_world: World, switches: Switches) -> Services:
         limiter=LoginLimiter(idle_world.clock),
         policy=policy,
     )
+    sign_in.switches = switches
 
     async def readiness() -> dict[str, Check]:
         return switches.checks

@@ -31,9 +31,7 @@ states = st.sampled_from(ExecutionState)
 
 def a_run(state: ExecutionState = ExecutionState.PENDING) -> Run:
     return Run(
-        ref=RunRef(
-            tenant_id=TenantId.new(), user_id=UserId.new(), thread_id=ThreadId.new(), run_id=RunId.new("walk")
-        ),
+        ref=RunRef(tenant_id=TenantId.new(), user_id=UserId.new(), thread_id=ThreadId.new(), run_id=RunId.new("walk")),
         message_id=MessageId.new(),
         agent="agent",
         agent_version="1",
@@ -119,7 +117,7 @@ def test_no_state_moves_to_itself_and_the_table_names_each():
 
 
 def test_live_and_owned_states_fit_the_table():
-    assert LIVE_STATES == set(ExecutionState) - TERMINAL
+    assert set(ExecutionState) - TERMINAL == LIVE_STATES
     assert OWNED_STATES < LIVE_STATES
 
 

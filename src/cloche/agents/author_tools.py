@@ -12,6 +12,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_json
 
 from cloche.domain.permissions import Permission
+from cloche.domain.text import sound_value
 from cloche.domain.tools import MAX_RESULT_BYTES, Effect, OnUnknown, ToolFailure, ToolSpec, capped
 from cloche.errors import (
     AgentFailedError,
@@ -82,8 +83,8 @@ def foreign_result(recorded: object) -> ForeignResult:
     Raises:
         ToolFailedError: it is larger than a result may be, and is no text that could be cut.
     """
-    payload = to_json(recorded)
-    fields = _fields(recorded)
+    sound = sound_value(recorded)
+    payload, fields = to_json(sound), _fields(sound)
     kind = fields.get("kind")
     if kind in _RETURNED:
         return _returned(payload, fields.get("result"))

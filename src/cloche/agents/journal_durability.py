@@ -47,6 +47,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from cloche.agents.author_tools import author_tool_spec, foreign_result
 from cloche.domain.steps import StepKind
+from cloche.domain.text import sound_text, sound_value
 from cloche.domain.usage import Usage
 from cloche.errors import ModelError, ModelTimeoutError, ToolFailedError
 from cloche.execution.run_handle import RunHandle, StepHandle
@@ -114,7 +115,7 @@ class JournalBackend(DurableOperationBackend[None]):
         assert step is not None, "a model streams outside a model step"
         thought = ""
         async for event in events:
-            text, thinking = _shown(event)
+            text, thinking = (sound_text(piece) for piece in _shown(event))
             await step.write(text)
             ended = isinstance(event, PartEndEvent) and isinstance(event.part, ThinkingPart)
             whole, thought = _split(thought + thinking, ended=ended)
@@ -136,7 +137,7 @@ class JournalBackend(DurableOperationBackend[None]):
         async def work(_step: StepHandle) -> bytes:
             with durable_unit_scope():
                 result = await operation.handler(params)
-            return to_json(operation.result_codec.dump(result))
+            return _kept(operation, result)
 
         name = self._namer.operation_name(operation.operation_id)
         return _loaded(operation, await self._run.step(StepKind.VALUE, name, b"", work))
@@ -154,7 +155,7 @@ class JournalBackend(DurableOperationBackend[None]):
                 self._step = None
             self._calls.on_success()
             step.cost(self._calls.name, _usage(result))
-            return to_json(operation.result_codec.dump(result))
+            return _kept(operation, result)
 
         return _loaded(operation, await self._run.step(StepKind.MODEL, _REQUEST, _identity(params.messages), work))
 
@@ -225,6 +226,10 @@ class JournalDurability(BaseDurabilityCapability[Any]):
     def get_durable_operation_backend(self) -> DurableOperationBackend[None]:
         """The run's journal."""
         return self._backend
+
+
+def _kept(operation: DurableOperation[Any, Any, ResultT], result: ResultT) -> bytes:
+    return to_json(sound_value(operation.result_codec.dump(result)))
 
 
 def _loaded(operation: DurableOperation[Any, Any, ResultT], payload: bytes) -> ResultT:

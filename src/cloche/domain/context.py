@@ -10,6 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from cloche.domain.scope import Scope
+from cloche.domain.tools import masked
 from cloche.errors import DepthExceededError, InvalidContextError
 from cloche.ids import ExecutionId, RequestId, RunId, ThreadId, TraceId
 
@@ -46,11 +47,17 @@ class UserExecutionContext:
     def __post_init__(self) -> None:
         for name, kind in _TYPES.items():
             value = getattr(self, name)
-            if not isinstance(value, kind):
+            if not isinstance(value, kind) and not (value is None and name in _OPTIONAL):
                 raise InvalidContextError(
                     f"{name}: expected a {kind.__name__}, got {_described(value)}", details={"place": name}
                 )
-        object.__setattr__(self, "attributes", MappingProxyType(copy.deepcopy(dict(self.attributes))))
+        try:
+            attributes = copy.deepcopy(dict(self.attributes))
+        except TypeError as error:
+            raise InvalidContextError(
+                "attributes: expected values that can be copied, such as JSON", details={"place": "attributes"}
+            ) from error
+        object.__setattr__(self, "attributes", MappingProxyType(attributes))
 
     @classmethod
     def from_request(
@@ -108,7 +115,7 @@ class UserExecutionContext:
         )
 
     def to_dict(self) -> dict[str, object]:
-        """The ids and times as JSON-ready values; no permission, no e-mail address, no credential."""
+        """The ids and times as JSON-ready values; no permission, no e-mail address, no credential, secrets masked."""
         return {
             "tenant_id": str(self.scope.tenant_id),
             "user_id": str(self.scope.user_id),
@@ -122,7 +129,7 @@ class UserExecutionContext:
             "depth": self.depth,
             "created_at": self.created_at.isoformat(),
             "deadline_at": None if self.deadline_at is None else self.deadline_at.isoformat(),
-            "attributes": copy.deepcopy(dict(self.attributes)),
+            "attributes": copy.deepcopy(masked(self.attributes)),
         }
 
 
@@ -133,8 +140,14 @@ _TYPES: Mapping[str, type] = {
     "request_id": RequestId,
     "trace_id": TraceId,
     "created_at": datetime,
+    "execution_id": ExecutionId,
+    "parent_request_id": RequestId,
+    "deadline_at": datetime,
+    "depth": int,
+    "operation": str,
     "attributes": Mapping,
 }
+_OPTIONAL = frozenset({"execution_id", "parent_request_id", "deadline_at"})
 
 
 def check_context(value: object) -> UserExecutionContext:
@@ -163,13 +176,21 @@ class CleanUps:
         self._pending.append(clean_up)
 
     async def run(self) -> None:
-        """Every clean-up has run once, last added first; what one raised is in ``failures``."""
+        """Every clean-up has run once, last added first; what one raised is in ``failures``.
+
+        Cancellation: the clean-up at work is cut short, the others run, then it travels on.
+        """
+        interruption: BaseException | None = None
         while self._pending:
             clean_up = self._pending.pop()
             try:
                 await clean_up()
             except Exception as error:  # noqa: BLE001 -- one failing clean-up must not keep the next from running
                 self.failures.append(error)
+            except BaseException as error:  # noqa: BLE001 -- nor may a cancellation, which is raised at the end
+                interruption = interruption or error
+        if interruption is not None:
+            raise interruption
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -50,7 +51,7 @@ def builtin_tools(database: Database, clock: Clock) -> dict[str, Tool]:
     async def now(time_zone: str = "UTC") -> dict[str, str]:
         """The present date and time, in a time zone given by its IANA name, such as Europe/Berlin."""
         try:
-            zone = ZoneInfo(time_zone)
+            zone = await asyncio.to_thread(ZoneInfo, time_zone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ToolInvalidArgumentsError(f"there is no time zone {time_zone!r}") from error
         local = clock.now().astimezone(zone)

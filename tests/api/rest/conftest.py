@@ -9,13 +9,13 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
-from support.world import World
 
 from cloche.agents.function import AgentRun
 from cloche.api.rest.application import rest_app
 from cloche.api.wire.services import Services
 from cloche.auth.opening import SignedIn
 from cloche.domain.scope import Scope
+from support.world import World
 
 
 class Person(httpx2.AsyncClient):
@@ -54,7 +54,9 @@ def app(services: Services) -> FastAPI:
 
 
 @pytest.fixture
-async def people(app: FastAPI, enter: Callable[..., Awaitable[SignedIn]]) -> AsyncGenerator[Callable[..., Awaitable[Person]]]:
+async def people(
+    app: FastAPI, enter: Callable[..., Awaitable[SignedIn]]
+) -> AsyncGenerator[Callable[..., Awaitable[Person]]]:
     """Make a person: a stranger without a name."""
     async with AsyncExitStack() as stack:
 

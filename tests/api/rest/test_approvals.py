@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.world import World
 
 from cloche.agents.function import AgentRun
 from cloche.execution.intake import Accepted
 from cloche.tools.tool import tool
+from support.world import World
 
 
 async def pay(amount: int) -> str:
@@ -37,7 +37,7 @@ async def test_what_waits_for_a_person_can_be_listed_and_read(ada: Any, asked: t
 
     assert (approval["run_id"], approval["tool"], approval["state"]) == (accepted.run_id, "pay", "pending")
     assert approval["arguments"] == {"amount": 10}
-    assert approval["argument_schema"]["properties"]["amount"] == {"type": "integer"}
+    assert approval["argument_schema"]["properties"]["amount"]["type"] == "integer"
     assert await ada.see(f"/v1/approvals/{approval['id']}") == approval
 
 

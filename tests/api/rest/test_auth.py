@@ -28,7 +28,12 @@ async def test_a_person_signs_in_and_is_who_they_are(ada: Any, stranger: Any):
 
 @pytest.mark.parametrize(
     ("email", "password"),
-    [("ada@example.org", "wrong"), ("nobody@example.org", PASSWORD), ("ada@example.org", ""), ("ada@example.org", "x" * 2000)],
+    [
+        ("ada@example.org", "wrong"),
+        ("nobody@example.org", PASSWORD),
+        ("ada@example.org", ""),
+        ("ada@example.org", "x" * 2000),
+    ],
 )
 async def test_a_refused_sign_in_does_not_say_what_was_wrong(ada: Any, stranger: Any, email: str, password: str):
     answer = await stranger.post("/v1/auth/login", json={"email": email, "password": password})
@@ -153,7 +158,18 @@ async def test_the_published_keys_verify_the_tokens_and_hold_nothing_secret(ada:
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer ", "Basic abc", "Bearer x.y.z", "Token {}", "{}", "Bearer {} x", "Bearer  {}x", "Bearer {},Bearer {}"],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic abc",
+        "Bearer x.y.z",
+        "Token {}",
+        "{}",
+        "Bearer {} x",
+        "Bearer  {}x",
+        "Bearer {},Bearer {}",
+    ],
 )
 async def test_only_a_valid_bearer_token_lets_in(ada: Any, stranger: Any, header: str):
     stranger.headers["Authorization"] = header.replace("{}", ada.signed_in.access_token)

@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.world import World
 
 from cloche.agents.function import AgentRun
 from cloche.api.wire.services import Services
 from cloche.execution.intake import Accepted
 from cloche.tools.tool import tool
+from support.world import World
 
 
 def accepted_of(answer: dict[str, Any]) -> Accepted:
@@ -55,7 +55,9 @@ async def test_a_message_without_a_thread_begins_one(ada: Any, echo: None):
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", None])
-async def test_the_same_message_again_is_the_same_run_and_another_body_a_conflict(ada: Any, echo: None, path: str | None):
+async def test_the_same_message_again_is_the_same_run_and_another_body_a_conflict(
+    ada: Any, echo: None, path: str | None
+):
     path = path or f"/v1/threads/{(await ada.make('/v1/threads'))['id']}/messages"
     body = {"text": "hello", "client_message_id": "one"}
 
@@ -140,7 +142,16 @@ async def test_what_is_no_message_is_refused_and_the_place_is_named(
 
 
 @pytest.mark.parametrize(
-    "raw", [b'{"text":"\\u0000"}', b'{"text":"\\ud800"}', b'{"text":NaN}', b'{"text":"a","text":"b"}', b"{", b"[" * 40, b"\xff"]
+    "raw",
+    [
+        b'{"text":"\\u0000"}',
+        b'{"text":"\\ud800"}',
+        b'{"text":NaN}',
+        b'{"text":"a","text":"b"}',
+        b"{",
+        b"[" * 40,
+        b"\xff",
+    ],
 )
 async def test_what_is_no_sound_json_is_refused_before_any_route(ada: Any, raw: bytes):
     answer = await ada.post("/v1/messages", content=raw, headers={"Content-Type": "application/json"})

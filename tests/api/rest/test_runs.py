@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.world import World
 
 from cloche.agents.function import AgentRun
 from cloche.execution.intake import Accepted
+from support.world import World
 
 
 def accepted_of(answer: dict[str, Any]) -> Accepted:

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.world import World
 
 from cloche.agents.function import AgentRun
 from cloche.domain.event_order import decoded
@@ -15,6 +14,7 @@ from cloche.domain.runs import ExecutionState
 from cloche.events.codec import decode
 from cloche.execution.intake import Accepted
 from cloche.ids import ThreadId
+from support.world import World
 
 
 async def test_a_thread_is_made_read_changed_and_deleted(ada: Any):
@@ -91,7 +91,9 @@ async def test_a_list_goes_on_where_its_cursor_says(ada: Any):
     assert page["next_cursor"] is None
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=-1", "limit=two", "limit=", "cursor=x", "archived=maybe"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=-1", "limit=two", "limit=", "cursor=x", "archived=maybe"]
+)
 async def test_a_list_refuses_what_is_no_page(ada: Any, query: str):
     answer = await ada.get(f"/v1/threads?{query}")
 
@@ -123,7 +125,9 @@ async def test_the_cursor_of_another_list_is_refused(ada: Any, idle_world: World
         ([], 400, "$"),
     ],
 )
-async def test_what_cannot_be_a_thread_is_refused_and_the_place_is_named(ada: Any, body: object, status: int, place: str):
+async def test_what_cannot_be_a_thread_is_refused_and_the_place_is_named(
+    ada: Any, body: object, status: int, place: str
+):
     answer = await ada.post("/v1/threads", json=body)
 
     assert answer.status_code == status

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from cloche.api.rest.route import Admitted, Endpoint, no_content, path_id
@@ -24,6 +23,7 @@ from cloche.api.wire.account import (
 )
 from cloche.api.wire.auth import user_answer
 from cloche.api.wire.services import Services
+from cloche.api.wire.shapes import Instant
 from cloche.domain.permissions import Permission
 from cloche.ids import SessionId
 from cloche.storage.database import Transaction
@@ -87,7 +87,7 @@ class AccountRoutes:
 
     @requires(Permission.USAGE_READ)
     async def get_usage(
-        self, caller: Admitted, since: Annotated[AwareDatetime | None, Query(description="30 days ago")] = None
+        self, caller: Admitted, since: Annotated[Instant | None, Query(description="30 days ago")] = None
     ) -> UsageAnswer:
         """Get what the caller's runs used, by agent and model."""
         start, scope = since or self._clock.now() - USAGE_PERIOD, caller.scope

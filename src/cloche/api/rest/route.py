@@ -38,7 +38,6 @@ _REASONS: Mapping[int, str] = {
     409: "The request contradicts the present state.",
     413: "The body, or a text in it, is too large.",
     429: "Too much for now; `Retry-After` says when to come back.",
-    500: "The server failed; its log has the request's id.",
     503: "The server cannot do it now; `Retry-After` says when to come back.",
 }
 
@@ -78,10 +77,7 @@ class RestRoute(APIRoute):
             summary=" ".join(title.split()).rstrip("."),
             description=text or " ",
             operation_id=getattr(endpoint.run, "__name__", None),
-            responses={
-                status: {"model": ErrorAnswer, "description": _REASONS[status]}
-                for status in _statuses(endpoint, access)
-            },
+            responses=_failures(endpoint, access),
             openapi_extra=_security(access),
         )
         self._services = services
@@ -147,15 +143,19 @@ def _without_head(scope: Scope) -> Scope:
     return {**scope, "method": "GET"} if scope["type"] == "http" and scope["method"] == "HEAD" else scope
 
 
-def _statuses(endpoint: Endpoint, access: Access) -> list[int]:
-    found = {400, 500, 503, *endpoint.errors}
+def _failures(endpoint: Endpoint, access: Access) -> dict[int | str, dict[str, object]]:
+    """The answers other than success. With a default one, FastAPI adds none of its own."""
+    statuses = {400, 503, *endpoint.errors}
     if not isinstance(access, Public):
-        found |= {401, 403}
+        statuses |= {401, 403}
     if endpoint.method != "GET":
-        found |= {413}
+        statuses |= {413}
     if "{" in endpoint.path:
-        found |= {404}
-    return sorted(found)
+        statuses |= {404}
+    failures: dict[int | str, dict[str, object]] = {
+        status: {"model": ErrorAnswer, "description": _REASONS[status]} for status in sorted(statuses)
+    }
+    return {**failures, "default": {"model": ErrorAnswer, "description": "Any other error."}}
 
 
 def _security(access: Access) -> dict[str, object]:

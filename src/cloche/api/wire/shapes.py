@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from cloche.clock import to_text
 
@@ -15,6 +15,17 @@ Moment = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
 """A time as the wire has it everywhere: RFC 3339, UTC, milliseconds."""
+
+
+def _refuse_number(value: object) -> object:
+    """A bare number could be seconds or milliseconds."""
+    if isinstance(value, str) and "-" not in value[1:]:
+        raise ValueError("a time like 2030-01-31T12:00:00Z is needed")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_refuse_number)]
+"""A time that a client gives: with its offset from UTC."""
 
 
 class RequestBody(BaseModel):

@@ -1,0 +1,16 @@
+"""The live edge, served."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from support.edges import Edges, edges_over
+
+from cloche.api.wire.services import Services
+
+
+@pytest.fixture
+async def edges(services: Services) -> AsyncGenerator[Edges]:
+    async with edges_over(services) as served:
+        yield served
