@@ -10,21 +10,24 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import typer.main
 from fastapi import FastAPI
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from cloche import settings, telemetry
 from cloche.api.rest.metrics import FiguresCollector
+from cloche.api.wire.access import access_of_route
 from cloche.api.wire.errors import INTERNAL_ERROR, NORMAL, SERVICE_RESTART, row_of
 from cloche.api.wire.frames import NEEDED_PERMISSION
 from cloche.app import build
-from cloche.cli import app as command_line
+from cloche.cli.main import app as command_line
 from cloche.clock import SystemClock
-from cloche.domain.events import EVENTS, TERMINAL_TYPES, Envelope, EventData
+from cloche.domain.events import EVENTS, TERMINAL_TYPES, Envelope
 from cloche.domain.permissions import ROLE_PERMISSIONS, Permission, Role
 from cloche.domain.runs import LIVE_STATES, OWNED_STATES, TRANSITIONS, ExecutionState
 from cloche.errors import ClocheError
@@ -91,8 +94,9 @@ def last(schema: Mapping[str, Any]) -> str:
     return str(schema["$ref"]).rpartition("/")[2]
 
 
-def fields_table(schema: Mapping[str, Any]) -> list[str]:
-    required = set(schema.get("required", ()))
+def fields_table(schema: Mapping[str, Any], *, is_whole: bool = False) -> list[str]:
+    """The fields of an object; ``is_whole`` when those with a default are sent all the same."""
+    required = set(schema.get("properties", ()) if is_whole else schema.get("required", ()))
     return table(
         ("field", "type", ""),
         (
@@ -114,6 +118,12 @@ def event_schemas() -> tuple[dict[str, Any], dict[str, Any]]:
     _, components = msgspec.json.schema_components(EVENTS, schema_hook=any_value, ref_template="#/$defs/{name}")
     events = {event.type: components.pop(event.__name__) for event in EVENTS}
     return events, components
+
+
+def is_sent_whole(name: str) -> bool:
+    """Whether the shape of this name is encoded with its defaults."""
+    kinds = [kind for kind in msgspec.Struct.__subclasses__() if kind.__name__ == name and "domain" in kind.__module__]
+    return not any(kind.__struct_config__.omit_defaults for kind in kinds)
 
 
 def events_page() -> str:
@@ -148,8 +158,7 @@ def events_page() -> str:
         lines += [f"### `{event.type}`", "", text_of(event), "", *fields_table(events[event.type])]
     lines += ["## Shared shapes", ""]
     for name, schema in shared.items():
-        said = [markdown(" ".join(schema["description"].split())), ""] if "description" in schema else []
-        lines += [f"### {name}", "", *said, *fields_table(schema)]
+        lines += [f"### {name}", "", *said(schema), *fields_table(schema, is_whole=is_sent_whole(name))]
     return page("Events", *lines)
 
 
@@ -244,7 +253,7 @@ def permissions_page() -> str:
                 (
                     f"`{one}`",
                     *(yes(one in ROLE_PERMISSIONS[role]) for role in Role),
-                    ", ".join(uses.get(str(one), [])) or "what names it",
+                    ", ".join(uses.get(str(one), [])) or "tools that name it",
                 )
                 for one in Permission
             ],
@@ -255,9 +264,11 @@ def permissions_page() -> str:
 
 def permission_uses() -> dict[str, list[str]]:
     uses: dict[str, list[str]] = {}
-    for path, method, operation in operations():
-        if "x-permission" in operation:
-            uses.setdefault(operation["x-permission"], []).append(f"`{method} {path}`")
+    for route in server().routes:
+        access = access_of_route(route)
+        methods = [one for one in getattr(route, "methods", None) or () if one != "HEAD"]
+        if isinstance(access, Permission):
+            uses.setdefault(str(access), []).extend(f"`{one} {getattr(route, 'path', '')}`" for one in methods)
     for kind, permission in NEEDED_PERMISSION.items():
         if permission is not None:
             uses.setdefault(str(permission), []).append(f"op `{kind.__struct_config__.tag}`")
@@ -266,20 +277,21 @@ def permission_uses() -> dict[str, list[str]]:
 
 # REST
 
-_openapi: list[dict[str, Any]] = []
+
+@cache
+def server() -> FastAPI:
+    """The application of a server with the default settings; it answers no request any more."""
+    return asyncio.run(_built())
+
+
+async def _built() -> FastAPI:
+    with tempfile.TemporaryDirectory() as folder:
+        async with build(settings.Settings(data=Path(folder) / "data"), clock=SystemClock()) as app:
+            return cast("FastAPI", app.asgi)
 
 
 def openapi() -> dict[str, Any]:
-    """The contract of a server with the default settings."""
-    if not _openapi:
-        _openapi.append(asyncio.run(_openapi_of_a_server()))
-    return _openapi[0]
-
-
-async def _openapi_of_a_server() -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        async with build(settings.Settings(data=Path(folder) / "data"), clock=SystemClock()) as app:
-            return cast("FastAPI", app.asgi).openapi()
+    return server().openapi()
 
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:
@@ -348,7 +360,7 @@ def answers_of(operation: Mapping[str, Any]) -> list[str]:
     good, bad = [], []
     for status, answer in operation.get("responses", {}).items():
         if not status.startswith("2"):
-            bad.append(f"`{status}`")
+            bad.append("any other error" if status == "default" else f"`{status}`")
             continue
         shapes = [type_name(one.get("schema", {})) for one in answer.get("content", {}).values()]
         good.append(f"- answers `{status}`" + (f" with {shapes[0]}" if shapes else ""))
@@ -360,43 +372,45 @@ def answers_of(operation: Mapping[str, Any]) -> list[str]:
 
 def cli_page() -> str:
     lines = ["`cloche --help` and `cloche COMMAND --help` say the same on the screen.", ""]
-    for words, command in commands(typer.main.get_command(command_line), ()):
+    for words, command in commands(typer.main.get_group(command_line), ()):
         lines += command_lines(words, command)
     return page("Command line", *lines)
 
 
-def commands(command: Any, words: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
-    """Every command below this one that can be run, with its words."""
-    below: Mapping[str, Any] = getattr(command, "commands", {})
-    found = [((*words, name), inner) for name, inner in below.items() if not inner.hidden]
-    return [one for name, inner in found for one in (commands(inner, name) or [(name, inner)])]
+def commands(group: TyperGroup, words: tuple[str, ...]) -> list[tuple[tuple[str, ...], TyperCommand]]:
+    """Every command below the group that can be run, with its words."""
+    found: list[tuple[tuple[str, ...], TyperCommand]] = []
+    for name, inner in group.commands.items():
+        if isinstance(inner, TyperGroup):
+            found += commands(inner, (*words, name))
+        elif isinstance(inner, TyperCommand) and not inner.hidden:
+            found.append(((*words, name), inner))
+    return found
 
 
-def command_lines(words: tuple[str, ...], command: Any) -> list[str]:
-    arguments = [one for one in command.params if one.param_type_name == "argument"]
-    options = [one for one in command.params if one.param_type_name == "option" and not getattr(one, "hidden", False)]
-    usage = " ".join(["cloche", *words, *map(argument_name, arguments)])
-    help_text = markdown(inspect.cleandoc(command.help or "").replace("\b\n", ""))
-    lines = [f"## `cloche {' '.join(words)}`", "", help_text, "", "```", usage + (" [OPTIONS]" if options else ""), "```", ""]
+def command_lines(words: tuple[str, ...], command: TyperCommand) -> list[str]:
+    arguments = [one for one in command.params if isinstance(one, TyperArgument)]
+    options = [one for one in command.params if isinstance(one, TyperOption) and not one.hidden]
+    usage = " ".join(["cloche", *words, *map(argument_name, arguments), *(["[OPTIONS]"] if options else [])])
+    text = markdown(inspect.cleandoc(command.help or ""))
+    lines = [f"## `cloche {' '.join(words)}`", "", text, "", "```", usage, "```", ""]
     if arguments:
-        rows = [(f"`{argument_name(one)}`", markdown(getattr(one, "help", None) or "")) for one in arguments]
+        rows = [(f"`{argument_name(one)}`", markdown(one.help or "")) for one in arguments]
         lines += table(("argument", "what it is"), rows)
     if options:
         lines += table(("option", "default", "what it does"), [option_row(one) for one in options])
     return lines
 
 
-def argument_name(argument: Any) -> str:
-    name = (argument.metavar or argument.name).upper()
+def argument_name(argument: TyperArgument) -> str:
+    name = (argument.metavar or argument.name or "").upper()
     return name if argument.required else f"[{name}]"
 
 
-def option_row(option: Any) -> tuple[str, str, str]:
+def option_row(option: TyperOption) -> tuple[str, str, str]:
     names = ", ".join(f"`{one}`" for one in [*option.opts, *option.secondary_opts])
-    shown = "required" if option.required else "" if option.default in (None, False, ()) else f"`{option.default}`"
-    if callable(option.default):
-        shown = ""
-    return names, shown, markdown(option.help or "")
+    default = "" if option.default in (None, False, "", ()) or callable(option.default) else f"`{option.default}`"
+    return names, "required" if option.required else default, markdown(option.help or "")
 
 
 # Metrics and log lines

@@ -17,7 +17,6 @@ from cloche.agents.model_agents import ModelAgents
 from cloche.agents.registry import AgentRegistry
 from cloche.api.rest.application import rest_app
 from cloche.api.sse.routes import sse_routes
-from cloche.api.wire.asyncapi import asyncapi_document
 from cloche.api.wire.connections import Connections
 from cloche.api.wire.services import Check, EdgeLimits, Services
 from cloche.api.ws.routes import websocket_routes
@@ -44,6 +43,7 @@ from cloche.llm.config import ModelConfig
 from cloche.llm.probe import ModelProbe
 from cloche.observability import make_telemetry
 from cloche.settings import Settings
+from cloche.storage.events import Keep
 from cloche.storage.sqlite import SqliteDatabase, open_sqlite, owned
 from cloche.telemetry import LogEvent, Telemetry
 from cloche.tools.builtin import builtin_tools
@@ -228,7 +228,6 @@ async def build(
         asgi = rest_app(
             services,
             extra_routes=[*websocket_routes(services, connections), *sse_routes(services, connections)],
-            asyncapi=lambda: asyncapi_document(__version__),
         )
         yield App(
             asgi=asgi,
@@ -239,7 +238,7 @@ async def build(
             clock=clock,
             worker=worker,
             recovery=recovery,
-            retention=Retention(database, clock),
+            retention=Retention(database, clock, _keep(settings)),
             connections=connections,
             intake=intake,
             sign_in=sign_in,
@@ -264,6 +263,10 @@ async def _readiness(
         "bus": Check(ok=True, detail=f"in process, {bus.depth} offers wait"),
         "model": Check(ok=found.ok is not False, detail=f"{model.name}: {found.detail}", latency_ms=found.latency_ms),
     }
+
+
+def _keep(settings: Settings) -> Keep:
+    return Keep(age=timedelta(days=settings.retention.days), events=settings.retention.events)
 
 
 def _writer_figures(database: SqliteDatabase, bus: LocalBus, worker: Worker) -> dict[str, float]:

@@ -98,7 +98,7 @@ class RunSettings(_Section):
 
 
 class RetentionSettings(_Section):
-    """How long logs reach back, for tenants that are made from now on."""
+    """How long logs reach back, for tenants without a setting of their own."""
 
     days: Annotated[int, Field(ge=1, le=36_500, description="Events older than this are removed.")] = 30
     events: Annotated[int, Field(ge=100, le=100_000_000, description="Events of one thread at most.")] = 100_000

@@ -436,14 +436,12 @@ async def test_an_authors_tool_that_was_interrupted(
         (Reply(text="a b c", garbage=b"[1]"), "model_protocol"),
         (Reply(text="a b c d e", cut_after=3), "model_protocol"),
         (Reply(text="a b c", finish=None), "model_protocol"),
-        (Reply(text="a b c d e", stall_after=3), "model_timeout"),
-        (Reply(endless=True, pause_s=0.01), "model_timeout"),
     ],
 )
 async def test_a_failing_model_fails_the_run_with_its_code(
     world: World, server: OpenAIServer, model: Model[Any], reply: Reply, code: str
 ) -> None:
-    outcomes = add_agent(world, Agent(), model, limits=AgentLimits(step_timeout=timedelta(milliseconds=150)))
+    outcomes = add_agent(world, Agent(), model)
     server.plan(reply)
 
     events = await ask(world)
@@ -453,6 +451,21 @@ async def test_a_failing_model_fails_the_run_with_its_code(
     assert [failure.code for failure in outcomes.failures] == [code]
     assert outcomes.successes == 0
     assert len(server.completions) == 1
+
+
+@pytest.mark.parametrize("reply", [Reply(text="a b c d e", stall_after=3), Reply(endless=True, pause_s=0.01)])
+async def test_a_model_that_does_not_finish_in_time_fails_the_run(
+    world: World, server: OpenAIServer, model: Model[Any], reply: Reply
+) -> None:
+    outcomes = add_agent(world, Agent(), model, limits=AgentLimits(step_timeout=timedelta(milliseconds=150)))
+    server.plan(reply)
+
+    events = await ask(world)
+
+    (failed,) = of_kind(events, AgentFailed)
+    assert failed.code == "model_timeout"
+    assert failed.retryable
+    assert [failure.code for failure in outcomes.failures] == ["model_timeout"]
 
 
 async def test_a_server_that_is_not_there_fails_the_run(world: World) -> None:

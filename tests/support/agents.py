@@ -99,7 +99,7 @@ async def stubborn() -> None:
     while True:
         try:
             await asyncio.get_running_loop().create_future()
-        except BaseException:  # noqa: BLE001, S112
+        except BaseException:  # noqa: BLE001
             continue
 
 

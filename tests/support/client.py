@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
-from support.server_process import PASSWORD
 from websockets.asyncio.client import ClientConnection, connect
+
+from support.server_process import PASSWORD
 
 TERMINAL = {"agent_completed", "agent_failed", "agent_timed_out", "agent_cancelled"}
 
@@ -26,7 +27,7 @@ class Person:
         http.headers["Authorization"] = f"Bearer {self.token}"
 
     @asynccontextmanager
-    async def live(self) -> AsyncGenerator["Live"]:
+    async def live(self) -> AsyncGenerator[Live]:
         """A live connection, ready."""
         async with connect(
             self.url.replace("http", "ws", 1) + "/v1/ws",

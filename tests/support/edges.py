@@ -12,7 +12,6 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from support.client import Live
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -21,13 +20,14 @@ from cloche.api.sse.routes import sse_routes
 from cloche.api.wire.connections import Connections
 from cloche.api.wire.services import Services
 from cloche.api.ws.routes import websocket_routes
+from cloche.domain.events import ThreadUpdated
 from cloche.domain.scope import Scope
 from cloche.events.codec import draft
 from cloche.events.log import EventLog
-from cloche.domain.events import ThreadUpdated
 from cloche.ids import ThreadId
 from cloche.storage.database import Database, Transaction
 from cloche.storage.threads import ThreadRepository
+from support.client import Live
 
 
 class _Server(uvicorn.Server):

@@ -67,6 +67,9 @@ timeout_s = 1
 [tools.huge]
 use = "support.agents:huge"
 
+[runs]
+drain_s = 0.5
+
 [telemetry]
 log_format = "json"
 """
@@ -115,7 +118,7 @@ class ServerProcess:
 
     def add_user(self, email: str, *, role: str = "member", tenant: str | None = None) -> str:
         """The user exists and signs in with ``PASSWORD``."""
-        options = ["--tenant", tenant] if tenant else []
+        options = ["--tenant", tenant, "--create-tenant"] if tenant else []
         done = self.command(
             "users", "add", email, "--role", role, *options, "--data", str(self.data), "--password-stdin", text=PASSWORD
         )

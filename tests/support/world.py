@@ -137,7 +137,9 @@ async def add_person(database: Database, clock: Clock, *, role: Role = Role.MEMB
 class World:
     """One process's worth of parts over a database."""
 
-    def __init__(self, database: SqliteDatabase, clock: Clock, *, concurrency: int = 50, grace: timedelta = SHORT) -> None:
+    def __init__(
+        self, database: SqliteDatabase, clock: Clock, *, concurrency: int = 50, grace: timedelta = SHORT
+    ) -> None:
         self.log_book = LogBook()
         self.database = database
         self.clock = clock
@@ -150,9 +152,7 @@ class World:
         self.cancellation = Cancellation(**parts)
         self.decisions = Decisions(**parts)
         self.recovery = Recovery(**parts, telemetry=self.telemetry)
-        self.intake = Intake(
-            **parts, telemetry=self.telemetry, programs=self.programs, cancellation=self.cancellation
-        )
+        self.intake = Intake(**parts, telemetry=self.telemetry, programs=self.programs, cancellation=self.cancellation)
         executor = Executor(**parts, telemetry=self.telemetry, programs=self.programs, grace=grace)
         self.worker = Worker(
             name="worker",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+
 from support.server_process import PASSWORD, ServerProcess
 
 
@@ -26,6 +27,16 @@ def make_server(tmp_path: Path) -> Generator[Callable[..., ServerProcess]]:
     for server in made:
         if isinstance(server.process, subprocess.Popen):
             server.kill()
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServerProcess]:
+    """One ready server for all tests of a module; none of them stops it, each has threads of its own."""
+    found = ServerProcess(tmp_path_factory.mktemp("shared"))
+    found.admin_email = found.add_user("admin@example.org", role="admin")
+    found.start()
+    yield found
+    found.kill()
 
 
 @pytest.fixture

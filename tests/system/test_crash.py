@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.client import Person, signed_in
-from support.server_process import ServerProcess
 
 from cloche.domain.event_order import check_gapless, check_run
 from cloche.events.codec import decode
+from support.client import Person, signed_in
+from support.server_process import ServerProcess
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

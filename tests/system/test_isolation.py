@@ -6,10 +6,10 @@ import json
 import random
 
 import pytest
-from support.client import Live, Person, signed_in
-from support.server_process import ServerProcess
 
 from cloche.ids import ApprovalId, RunId, SessionId, ThreadId
+from support.client import Live, Person, signed_in
+from support.server_process import ServerProcess
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -65,7 +65,11 @@ def _live_probes(thread: str, run: str, approval: str) -> list[tuple[str, dict[s
 
 
 async def _rest(side: Side, method: str, path: str, body: object | None) -> tuple[int, str, list[tuple[str, str]]]:
-    answer = await side.person.http.request(method, path, json=body) if body else await side.person.http.request(method, path)
+    answer = (
+        await side.person.http.request(method, path, json=body)
+        if body
+        else await side.person.http.request(method, path)
+    )
     side.received.append(answer.text)
     shown = json.loads(answer.text) if answer.text.startswith("{") else {}
     if "error" in shown:

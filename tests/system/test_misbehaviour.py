@@ -7,6 +7,8 @@ import subprocess
 from typing import Any
 
 import pytest
+
+from cloche.ids import RequestId
 from support.client import Live, signed_in
 from support.server_process import ServerProcess
 
@@ -14,7 +16,7 @@ pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 
 async def _run(live: Live, text: str, agent: str) -> list[dict[str, Any]]:
-    sent = await live.ask("send", text=text, agent=agent, client_message_id=f"{agent} {text}")
+    sent = await live.ask("send", text=text, agent=agent, client_message_id=str(RequestId.new()))
     assert sent["ok"], sent
     await live.ask("subscribe", thread_id=sent["thread_id"], after=0)
     return await live.until(sent["run_id"])
@@ -29,8 +31,10 @@ async def _run(live: Live, text: str, agent: str) -> list[dict[str, Any]]:
         ("endless", "agent_timed_out", "deadline_exceeded"),
     ],
 )
-async def test_a_misbehaving_agent_ends_once_with_its_reason(server: ServerProcess, agent: str, end: str, code: str):
-    async with signed_in(server.url, server.admin_email) as person, person.live() as live:
+async def test_a_misbehaving_agent_ends_once_with_its_reason(
+    shared_server: ServerProcess, agent: str, end: str, code: str
+):
+    async with signed_in(shared_server.url, shared_server.admin_email) as person, person.live() as live:
         events = await _run(live, "go", agent)
 
     assert events[-1]["type"] == end
@@ -49,18 +53,20 @@ async def test_a_misbehaving_agent_ends_once_with_its_reason(server: ServerProce
         ("missing", "failed tool_unknown"),
     ],
 )
-async def test_a_misbehaving_tool_is_stopped_and_the_agent_is_told(server: ServerProcess, tool: str, answer: str):
-    async with signed_in(server.url, server.admin_email) as person, person.live() as live:
+async def test_a_misbehaving_tool_is_stopped_and_the_agent_is_told(
+    shared_server: ServerProcess, tool: str, answer: str
+):
+    async with signed_in(shared_server.url, shared_server.admin_email) as person, person.live() as live:
         events = await _run(live, tool, "calls")
 
     said = next(event for event in events if event["type"] == "message_completed")
     assert said["data"]["parts"][0]["text"] == answer
     assert events[-1]["type"] == "agent_completed"
-    assert _children(server) == []
+    assert _children(shared_server) == []
 
 
-async def test_a_result_of_50_mb_is_cut_and_marked(server: ServerProcess):
-    async with signed_in(server.url, server.admin_email) as person, person.live() as live:
+async def test_a_result_of_50_mb_is_cut_and_marked(shared_server: ServerProcess):
+    async with signed_in(shared_server.url, shared_server.admin_email) as person, person.live() as live:
         events = await _run(live, "huge", "calls")
 
     completed = next(event for event in events if event["type"] == "tool_completed")
@@ -69,15 +75,17 @@ async def test_a_result_of_50_mb_is_cut_and_marked(server: ServerProcess):
     assert "50000000" in completed["data"]["result"][-200:]
 
 
-async def test_cancel_ping_and_a_second_message_are_answered_while_a_run_works(server: ServerProcess):
-    async with signed_in(server.url, server.admin_email) as person, person.live() as live:
-        sent = await live.ask("send", text="deaf", agent="calls", client_message_id="a")
-        held = await live.ask("send", text="go", agent="held", client_message_id="b")
+async def test_cancel_ping_and_a_second_message_are_answered_while_a_run_works(shared_server: ServerProcess):
+    async with signed_in(shared_server.url, shared_server.admin_email) as person, person.live() as live:
+        sent = await live.ask("send", text="deaf", agent="calls", client_message_id=f"a {RequestId.new()}")
+        held = await live.ask("send", text="go", agent="held", client_message_id=f"b {RequestId.new()}")
         await live.ask("subscribe", thread_id=held["thread_id"], after=0)
         await live.until(held["run_id"], "agent_started")
 
         ping = await live.ask("ping")
-        second = await live.ask("send", text="two", thread_id=held["thread_id"], client_message_id="c", agent="echo")
+        second = await live.ask(
+            "send", text="two", thread_id=held["thread_id"], client_message_id=f"c {RequestId.new()}", agent="echo"
+        )
         cancelled = await live.ask("cancel", run_id=held["run_id"])
         first_events = await live.until(held["run_id"])
         second_events = await live.until(second["run_id"])
@@ -89,9 +97,9 @@ async def test_cancel_ping_and_a_second_message_are_answered_while_a_run_works(s
     assert second_events[-1]["type"] == "agent_completed"
 
 
-async def test_cancelling_a_tool_that_ignores_it_kills_its_process(server: ServerProcess):
-    async with signed_in(server.url, server.admin_email) as person, person.live() as live:
-        sent = await live.ask("send", text="note this", client_message_id="a", agent="worker")
+async def test_cancelling_a_tool_that_ignores_it_kills_its_process(shared_server: ServerProcess):
+    async with signed_in(shared_server.url, shared_server.admin_email) as person, person.live() as live:
+        sent = await live.ask("send", text="note this", client_message_id=f"a {RequestId.new()}", agent="worker")
         await live.ask("subscribe", thread_id=sent["thread_id"], after=0)
         await live.until(sent["run_id"], "message_delta")
         await live.ask("cancel", run_id=sent["run_id"])
@@ -99,7 +107,7 @@ async def test_cancelling_a_tool_that_ignores_it_kills_its_process(server: Serve
 
     assert events[-1]["type"] == "agent_cancelled"
     assert "tool:note" in events[-1]["data"]["receipt"]["already_done"]
-    assert _children(server) == []
+    assert _children(shared_server) == []
 
 
 def _children(server: ServerProcess) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from support.client import signed_in
 from support.openai_server import Reply, openai_server
 from support.server_process import ServerProcess

@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cloche.cli.client import Account, RefusedError, UnreachableError, open_rest
 from cloche.cli.conversation import Conversation, Screen
 from cloche.cli.credentials import (
     EmailOption,
@@ -25,6 +24,7 @@ from cloche.cli.credentials import (
     given_password,
 )
 from cloche.cli.lines import Lines, piped_line, terminal_kept, typed_line
+from cloche.cli.rest import Account, RefusedError, UnreachableError, open_rest
 from cloche.cli.view import BAD, DIM, WARNING, AnswersOnly, Piece, View
 from cloche.clock import SystemClock
 from cloche.domain.events import EventData

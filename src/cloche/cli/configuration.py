@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -71,3 +72,11 @@ def _value(value: object) -> str:
             return f"[{', '.join(_value(one) for one in cast('tuple[object, ...]', value))}]"
         case _:
             return json.dumps(value, ensure_ascii=False)
+
+
+def _load_agents(settings: Settings) -> None:
+    # The application's import costs half a second, which no other command needs.
+    application = importlib.import_module("cloche.app")
+    check_agents = cast("Callable[[Settings], None] | None", getattr(application, "check_agents", None))
+    if check_agents is not None:
+        check_agents(settings)

@@ -10,21 +10,11 @@ from typing import NoReturn, Protocol
 import msgspec
 
 from cloche.api.wire.frames import AnyOperation, Cancel, Decide, Send, StreamClosed, StreamOpened, Subscribe
-from cloche.cli.client import (
-    Answer,
-    Arrived,
-    ConnectionLostError,
-    LiveConnection,
-    Received,
-    RefusedError,
-    RestClient,
-    ThreadFacts,
-    UnreachableError,
-    open_live,
-)
 from cloche.cli.lines import Lines
+from cloche.cli.live import Answer, Arrived, ConnectionLostError, LiveConnection, Received, open_live
+from cloche.cli.rest import RefusedError, RestClient, ThreadFacts, UnreachableError
 from cloche.cli.returning import TOKEN_EXPIRED, NextStep, after_close, after_refusal, wait_s
-from cloche.cli.transcript import GapError, Opening, Transcript, accepted, advanced, opened_at
+from cloche.cli.transcript import GapError, Resumption, Transcript, with_acceptance, with_event, with_opening
 from cloche.cli.view import BAD, DIM, WARNING
 from cloche.clock import Clock
 from cloche.domain.approvals import ApprovalDecision
@@ -349,16 +339,16 @@ class Conversation:
         for envelope in arrived.events:
             if self._transcript is None or envelope.thread_id != self._transcript.thread_id:
                 continue
-            self._transcript, event = advanced(self._transcript, envelope)
+            self._transcript, event = with_event(self._transcript, envelope)
             if event is not None:
                 self._screen.show(event, envelope.run_id)
 
     def _take_opening(self, opened: StreamOpened) -> None:
         if self._transcript is None or opened.thread_id != self._transcript.thread_id:
             return
-        self._transcript, how = opened_at(self._transcript, opened)
+        self._transcript, how = with_opening(self._transcript, opened)
         self._head = opened.head_seq
-        if how is Opening.TRIMMED:
+        if how is Resumption.TRIMMED:
             self._came_back("history was trimmed; showing the current state")
             if opened.snapshot is not None:
                 self._screen.show_snapshot(opened.snapshot)
@@ -376,7 +366,7 @@ class Conversation:
         if answer.error is not None:
             self._take_refusal(operation, RefusedError(answer.error))
         elif isinstance(operation, Send) and self._transcript is not None and answer.run_id is not None:
-            self._transcript = accepted(self._transcript, operation.client_message_id, answer.run_id)
+            self._transcript = with_acceptance(self._transcript, operation.client_message_id, answer.run_id)
 
     def _take_refusal(self, operation: AnyOperation | None, refused: RefusedError) -> None:
         match operation:

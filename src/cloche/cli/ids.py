@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cloche.clock import from_micros, to_text
-from cloche.domain.foreign_ids import IdMapping, map_foreign_ids
+from cloche.domain.foreign_ids import IdMapping, UnmappedReason, map_foreign_ids
 from cloche.errors import InvalidInputError
 from cloche.ids import IDType, ParsedId, generate_id, parse_id
 
@@ -78,7 +78,8 @@ def migrate_ids(
         typer.echo(json.dumps(_report(mapping, out), ensure_ascii=False))
     else:
         _print_report(mapping, out)
-    raise typer.Exit(1 if mapping.unmapped else 0)
+    has_gaps = any(one.reason is not UnmappedReason.DUPLICATE for one in mapping.unmapped)
+    raise typer.Exit(int(has_gaps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,13 +19,14 @@ from cloche.domain.events import (
     EventData,
     MessageCreated,
 )
+from cloche.events.snapshot import Snapshot
 
 
 class GapError(Exception):
     """An event is missing: come back with the position."""
 
 
-class Opening(Enum):
+class Resumption(Enum):
     """How a stream began."""
 
     FIRST = auto()
@@ -41,7 +42,6 @@ class Transcript:
         thread_id: whose story it is.
         position: the number of the last event that was taken.
         epoch: of the log that the position counts in; None before the stream has opened.
-        live: runs that have begun and not ended, oldest first.
         approvals: questions that wait for a person, oldest first, each with its run.
         run_of: the run of each message that was sent, by the id that its client gave it.
         ended: how runs ended; True when well.
@@ -50,7 +50,6 @@ class Transcript:
     thread_id: str
     position: int = 0
     epoch: int | None = None
-    live: tuple[str, ...] = ()
     approvals: Mapping[str, tuple[str | None, ApprovalRequested]] = field(
         default_factory=dict[str, tuple[str | None, ApprovalRequested]]
     )
@@ -66,35 +65,36 @@ class Transcript:
         return self.ended.get(self.run_of.get(client_message_id, ""), False)
 
 
-def opened_at(transcript: Transcript, opening: StreamOpened) -> tuple[Transcript, Opening]:
+def with_opening(transcript: Transcript, opening: StreamOpened) -> tuple[Transcript, Resumption]:
     """The transcript after a stream began, and how it did. A snapshot replaces all that was known."""
     if opening.recovered:
-        how = Opening.FIRST if transcript.epoch is None else Opening.NOTHING_MISSED
-        return replace(transcript, epoch=opening.epoch, position=opening.from_seq - 1), how
-    snapshot = opening.snapshot
-    live = () if snapshot is None else tuple(run.run_id for run in snapshot.runs)
-    answered = set() if snapshot is None else {one.run_id for one in snapshot.messages if one.role == "assistant"}
-    # Of a run whose last event is gone it is only known whether it left an answer.
-    missed = {run: run in answered for run in transcript.run_of.values() if run not in live}
-    return (
-        replace(
-            transcript,
-            epoch=opening.epoch,
-            position=opening.from_seq - 1,
-            live=live,
-            approvals={},
-            ended={**missed, **transcript.ended},
-        ),
-        Opening.TRIMMED,
+        how = Resumption.FIRST if transcript.epoch is None else Resumption.NOTHING_MISSED
+        position = max(transcript.position, opening.from_seq - 1)
+        return replace(transcript, epoch=opening.epoch, position=position), how
+    missed = {} if opening.snapshot is None else _ended_unseen(transcript, opening.snapshot)
+    anew = replace(
+        transcript,
+        epoch=opening.epoch,
+        position=opening.from_seq - 1,
+        approvals={},
+        ended={**missed, **transcript.ended},
     )
+    return anew, Resumption.TRIMMED
 
 
-def accepted(transcript: Transcript, client_message_id: str, run_id: str) -> Transcript:
+def _ended_unseen(transcript: Transcript, snapshot: Snapshot) -> dict[str, bool]:
+    """Our runs whose last events are gone. All that is known of their ends is whether they left an answer."""
+    live = {run.run_id for run in snapshot.runs}
+    answered = {one.run_id for one in snapshot.messages if one.role == "assistant"}
+    return {run: run in answered for run in transcript.run_of.values() if run not in live}
+
+
+def with_acceptance(transcript: Transcript, client_message_id: str, run_id: str) -> Transcript:
     """The transcript after the server took a message."""
     return replace(transcript, run_of={**transcript.run_of, client_message_id: run_id})
 
 
-def advanced(transcript: Transcript, envelope: Envelope) -> tuple[Transcript, EventData | None]:
+def with_event(transcript: Transcript, envelope: Envelope) -> tuple[Transcript, EventData | None]:
     """The transcript after one more event, and what the event says; None for one taken before, or of no known kind.
 
     Raises:
@@ -116,16 +116,12 @@ def _told(transcript: Transcript, run_id: str | None, event: EventData) -> Trans
     if run_id is not None and event.type in TERMINAL_TYPES:
         return replace(
             transcript,
-            live=tuple(run for run in transcript.live if run != run_id),
             approvals={key: held for key, held in transcript.approvals.items() if held[0] != run_id},
             ended={**transcript.ended, run_id: isinstance(event, AgentCompleted)},
         )
     match event:
-        case MessageCreated() if run_id is not None:
-            sent = event.client_message_id
-            known = transcript if sent is None else accepted(transcript, sent, run_id)
-            # A snapshot has named its live runs before their events come.
-            return known if run_id in known.live else replace(known, live=(*known.live, run_id))
+        case MessageCreated(client_message_id=str() as sent) if run_id is not None:
+            return with_acceptance(transcript, sent, run_id)
         case ApprovalRequested():
             asked = {**transcript.approvals, event.approval_id: (run_id, event)}
             return replace(transcript, approvals=asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -85,11 +86,18 @@ def list_people(
     for title in ("e-mail", "name", "role", "status", "tenant", "since", "id"):
         table.add_column(title, overflow="fold")
     for slug, user in found:
-        cells = (user.email, printable(user.name), user.role.value, user.status, slug, to_text(user.created_at), user.id)
+        cells = (
+            user.email,
+            printable(user.name),
+            user.role.value,
+            user.status,
+            slug,
+            to_text(user.created_at),
+            user.id,
+        )
         table.add_row(*(Text(cell) for cell in cells))
-    console = Console(highlight=False)
     # In a pipe a row is a line, however long.
-    console.print(table, width=None if console.is_terminal else _PIPE_WIDTH)
+    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 
 
 @user_commands.command("disable")

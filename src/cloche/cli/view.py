@@ -266,4 +266,3 @@ class AnswersOnly:
         if not isinstance(event, AgentFailed | AgentTimedOut | AgentCancelled) or not self._is_own_run(run_id):
             return None
         return f"{printable(event.message)} ({event.code})"
-

@@ -9,6 +9,7 @@ import msgspec
 
 from cloche.clock import to_text
 from cloche.domain.events import Envelope, EventData
+from cloche.domain.text import sound_value
 from cloche.ids import RunId, ThreadId, TypedId
 from cloche.storage.events import EventDraft, StoredEvent
 
@@ -46,10 +47,10 @@ def draft(
     agent: str | None = None,
     trace_id: str | None = None,
 ) -> EventDraft:
-    """The event, encoded but for its number, which the log gives.
+    """The event, encoded but for its number, which the log gives. Half a character in it becomes U+FFFD.
 
     Raises:
-        msgspec.ValidationError: a value of ``data`` has no JSON form.
+        TypeError: a value of ``data`` has no JSON form.
     """
     tail = _Tail(
         type=data.type,
@@ -61,7 +62,11 @@ def draft(
         agent=agent,
         trace_id=trace_id,
     )
-    return EventDraft(data.type, run_id, _ENCODER.encode(tail)[1:])
+    try:
+        encoded = _ENCODER.encode(tail)
+    except UnicodeEncodeError:
+        encoded = _ENCODER.encode(sound_value(msgspec.to_builtins(tail, enc_hook=_plain)))
+    return EventDraft(data.type, run_id, encoded[1:])
 
 
 def decode(body: bytes) -> Envelope:

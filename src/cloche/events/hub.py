@@ -38,8 +38,8 @@ class Topic:
     followers: set[Follower] = field(default_factory=set[Follower])
 
     def after(self, position: int, limit: int, max_bytes: int) -> list[StoredEvent] | None:
-        """The events after ``position`` when the tail reaches back that far, else None."""
-        if not self.tail or self.tail[0].seq > position + 1:
+        """The events after ``position``, of which there is one, when the tail holds it, else None."""
+        if not self.tail or not self.tail[0].seq <= position + 1 <= self.tail[-1].seq:
             return None
         start = position + 1 - self.tail[0].seq
         taken: list[StoredEvent] = []

@@ -99,12 +99,16 @@ class EventLog:
 
         Raises:
             NotFoundError: this user has no such run.
+            PositionLostError: the log does not reach back to that number any more.
         """
 
         async def work(tx: Transaction) -> tuple[list[StoredEvent], bool]:
             run = await RunRepository(scope).get(tx, run_id)
             until = run.last_seq if run.state.is_terminal else 2**62
             start = max(after, run.first_seq - 1)
+            bounds = await EventRepository(scope).bounds(tx, run.thread_id)
+            if start + 1 < bounds.first_seq and start < until:
+                raise PositionLostError(details={"position": start, "first_seq": bounds.first_seq})
             events = await EventRepository(scope).read_run(
                 tx, run.thread_id, run_id, after=start, until=until, limit=READ_LIMIT
             )

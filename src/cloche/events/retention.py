@@ -7,7 +7,7 @@ from datetime import timedelta
 from cloche.clock import Clock
 from cloche.domain.scope import SystemScope
 from cloche.storage.database import Database, Transaction
-from cloche.storage.events import RetentionRepository, TrimRow
+from cloche.storage.events import Keep, RetentionRepository, TrimRow
 
 BATCH = 100
 UNDO_TIME = timedelta(hours=24)
@@ -16,10 +16,10 @@ UNDO_TIME = timedelta(hours=24)
 class Retention:
     """Trims logs and removes deleted threads."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, keep: Keep) -> None:
         self._database = database
         self._clock = clock
-        self._repository = RetentionRepository(SystemScope(purpose="trim logs and remove deleted threads"))
+        self._repository = RetentionRepository(SystemScope(purpose="trim logs and remove deleted threads"), keep)
 
     async def sweep(self) -> tuple[int, int]:
         """Logs are within their bounds and long deleted threads are gone; how many events and threads went.

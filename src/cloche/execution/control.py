@@ -58,9 +58,10 @@ class ActiveRuns:
         """The run is being executed here."""
         self._controls[run_id] = control
 
-    def remove(self, run_id: RunId) -> None:
-        """The run is not being executed here any more."""
-        self._controls.pop(run_id, None)
+    def remove(self, run_id: RunId, control: RunControl) -> None:
+        """The execution that was added with this control is over; another one of the run stays."""
+        if self._controls.get(run_id) is control:
+            del self._controls[run_id]
 
     def stop(self, run_id: RunId, reason: StopReason) -> bool:
         """The run's execution is told to stop; False when there is none here."""

@@ -13,7 +13,7 @@ from cloche.domain.scope import Scope, SystemScope
 from cloche.errors import ClocheError, PermissionDeniedError, StorageError
 from cloche.execution.control import ActiveRuns, RunControl, StopReason
 from cloche.execution.executor import Claimed, Executor
-from cloche.ids import ExecutionId
+from cloche.ids import ExecutionId, RunId
 from cloche.storage.claims import ClaimRepository, OwnerRow
 from cloche.storage.database import Database, Transaction
 from cloche.storage.messages import MessageRepository
@@ -54,6 +54,7 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._working = 0
+        self._offered_again: dict[RunId, RunRef] = {}
         self.active = ActiveRuns()
         bus.on_cancel(self._cancel)
 
@@ -103,14 +104,21 @@ class Worker:
         except Exception as error:
             self._telemetry.error(LogEvent.RUN_ABANDONED, error, run=ref.run_id)
         finally:
-            self.active.remove(ref.run_id)
+            self.active.remove(ref.run_id, control)
+            self._offer_again(ref.run_id)
             self._slots.release()
             self._working -= 1
             if not self._working:
                 self._idle.set()
 
+    def _offer_again(self, run_id: RunId) -> None:
+        if run_id not in self.active and run_id in self._offered_again:
+            self._bus.offer(self._offered_again.pop(run_id))
+
     async def _claim(self, ref: RunRef, control: RunControl) -> Claimed | None:
         if ref.run_id in self.active:
+            # An approval was decided, say, while the execution that asked for it still winds down.
+            self._offered_again[ref.run_id] = ref
             return None
         self.active.add(ref.run_id, control)
         execution_id = ExecutionId.new()

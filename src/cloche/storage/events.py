@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from cloche.clock import to_micros
@@ -144,23 +145,38 @@ class EventRepository:
         return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How much of a log is kept for tenants that have no setting of their own."""
+
+    age: timedelta = timedelta(days=30)
+    events: int = 100_000
+
+
 class RetentionRepository:
     """What the retention sweep removes, across users."""
 
-    def __init__(self, scope: SystemScope) -> None:
+    def __init__(self, scope: SystemScope, keep: Keep) -> None:
         self.scope = scope
+        self._age_us = keep.age // timedelta(microseconds=1)
+        self._events = keep.events
 
     async def overdue(self, tx: Transaction, *, at: datetime, limit: int) -> list[TrimRow]:
-        """Logs that hold more events than their tenant keeps, or events older than it keeps them."""
+        """Logs that hold more events than their tenant keeps, or older ones, and that no live run keeps as they are."""
         return await tx.fetch(
             TrimRow,
             "SELECT threads.tenant_id, threads.user_id, threads.id, threads.first_seq, threads.head_seq FROM threads "
             "JOIN tenants ON tenants.id = threads.tenant_id "
             "LEFT JOIN events ON events.tenant_id = threads.tenant_id AND events.thread_id = threads.id "
             "AND events.seq = threads.first_seq "
-            "WHERE threads.head_seq - threads.first_seq + 1 > tenants.retention_events "
-            "OR events.created_at < ? - tenants.retention_us LIMIT ?",
+            "WHERE (threads.head_seq - threads.first_seq + 1 > COALESCE(tenants.retention_events, ?) "
+            "OR events.created_at < ? - COALESCE(tenants.retention_us, ?)) "
+            "AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.tenant_id = threads.tenant_id "
+            "AND runs.user_id = threads.user_id AND runs.thread_id = threads.id AND runs.ended_at IS NULL "
+            "AND runs.first_seq <= threads.first_seq) LIMIT ?",
+            self._events,
             to_micros(at),
+            self._age_us,
             limit,
         )
 
@@ -169,16 +185,18 @@ class RetentionRepository:
         keep = await tx.first(
             _KeepRow,
             "SELECT COALESCE(MAX(seq), 0) + 1 FROM events WHERE tenant_id = ? AND thread_id = ? AND ("
-            "seq <= (SELECT threads.head_seq - tenants.retention_events FROM threads "
+            "seq <= (SELECT threads.head_seq - COALESCE(tenants.retention_events, ?) FROM threads "
             "JOIN tenants ON tenants.id = threads.tenant_id "
             "WHERE threads.tenant_id = ? AND threads.user_id = ? AND threads.id = ?) "
-            "OR created_at < ? - (SELECT retention_us FROM tenants WHERE id = ?))",
+            "OR created_at < ? - (SELECT COALESCE(retention_us, ?) FROM tenants WHERE id = ?))",
             row.tenant_id,
             row.id,
+            self._events,
             row.tenant_id,
             row.user_id,
             row.id,
             to_micros(at),
+            self._age_us,
             row.tenant_id,
         )
         live = await tx.first(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from cloche.clock import from_micros, to_micros
@@ -15,8 +15,6 @@ from cloche.storage.database import Transaction
 ACTIVE = "active"
 SUSPENDED = "suspended"
 
-DEFAULT_RETENTION = timedelta(days=30)
-DEFAULT_RETENTION_EVENTS = 10_000
 
 _COLUMNS = "id, slug, name, status, created_at"
 
@@ -70,15 +68,12 @@ class TenantDirectory:
         Guarantees: of two concurrent callers one makes it, and both get the same.
         """
         await tx.execute(
-            "INSERT INTO tenants (id, slug, name, status, created_at, retention_us, retention_events) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO tenants (id, slug, name, status, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             str(TenantId.new()),
             slug,
             name,
             ACTIVE,
             to_micros(at),
-            DEFAULT_RETENTION // timedelta(microseconds=1),
-            DEFAULT_RETENTION_EVENTS,
         )
         found = await self.find(tx, slug)
         assert found is not None, "the row was there or has just been written"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 from pydantic import BaseModel
@@ -260,7 +260,7 @@ class ToolDispatcher:
         arguments = tool.validate(call.arguments)
         if tool.in_process:
             value, size = await run_in_process(tool.function, call.arguments)
-            return value if size is None else _cut(str(value), size)
+            return value if size is None else _Cut(str(value), size)
 
         def progress(text: str, fraction: float | None) -> None:
             step.show(ToolProgress(tool_call_id=step.reference, text=text, fraction=fraction))
@@ -322,12 +322,21 @@ def _failed(error: ClocheError, duration_ms: int) -> _Kept:
     return _Kept(ok=False, code=error.code, message=capped(error.message, 4096), duration_ms=duration_ms)
 
 
+class _Cut(NamedTuple):
+    """A result that was cut on its way, and the size that it had."""
+
+    text: str
+    size: int
+
+
 def _cut(text: str, size: int) -> str:
     return text[:MAX_RESULT_BYTES] + RESULT_MARKER.format(size=size, limit=MAX_RESULT_BYTES)
 
 
 def _bounded(value: object) -> object:
     """The value as JSON of at most ``MAX_RESULT_BYTES``; what is larger becomes text with a marker at its end."""
+    if isinstance(value, _Cut):
+        return _cut(value.text, value.size)
     if isinstance(value, str):
         return _cut(value, len(value)) if len(value) > MAX_RESULT_BYTES else capped(value)
     plain = to_jsonable_python(value, fallback=str, inf_nan_mode="null")

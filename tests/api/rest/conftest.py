@@ -50,7 +50,7 @@ class Person(httpx2.AsyncClient):
 
 @pytest.fixture
 def app(services: Services) -> FastAPI:
-    return rest_app(services, asyncapi=lambda: {"asyncapi": "3.0.0"})
+    return rest_app(services)
 
 
 @pytest.fixture

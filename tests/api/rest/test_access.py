@@ -54,7 +54,7 @@ def test_every_route_declares_what_it_needs(app: FastAPI):
 
 async def test_a_stranger_gets_nothing_but_what_is_public(app: FastAPI, stranger: Any):
     for route in routes_of(app):
-        for method in route.methods:
+        for method in route.methods or ():
             answer = await stranger.request(method, concrete(route.path))
 
             if route.path not in PUBLIC_PATHS:
@@ -68,7 +68,7 @@ async def test_without_its_permission_every_route_refuses_and_with_it_none_does(
         needed = access_of_route(route)
         if isinstance(needed, Public) or route.path == "/v1/auth/logout":
             continue
-        for method in route.methods:
+        for method in route.methods or ():
             switches.granted = frozenset(Permission) - {needed}
             without = await ada.request(method, concrete(route.path))
             switches.granted = frozenset({needed})
@@ -133,4 +133,3 @@ async def test_a_declared_route_of_another_edge_is_served_beside_ours(services: 
     assert (await client.get("/v1/own")).text == "own"
     assert (await client.get("/page/x")).text == "page"
     assert (await client.get("/v1/me")).status_code == 401
-    assert (await client.get("/asyncapi.json")).status_code == 404

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from cloche.api.wire.services import Services
 from cloche.execution.intake import Accepted
-from cloche.ids import UserId
+from cloche.ids import RunId, UserId
 from support.world import World
 
 PASSWORD = "correct horse battery staple"
@@ -121,6 +122,23 @@ async def test_live_runs_are_counted_for_the_own_tenant(admin: Any, ada: Any, bo
         "cancelling": 0,
     }
     assert other["pending"] == 1
+
+
+@pytest.mark.slow
+async def test_a_tenant_of_many_users_and_a_user_of_many_runs_are_counted_to_the_end(
+    admin: Any, ada: Any, idle_world: World, services: Services, echo: None
+):
+    await idle_world.send(ada.scope)
+    for _ in range(100):
+        sent = await idle_world.send(ada.scope)
+        await idle_world.cancellation.cancel(ada.scope, RunId(sent.run_id))
+    for number in range(100):
+        await services.sign_in.users.add_user(f"user{number}@example.org", PASSWORD, "member", "acme")
+
+    page = await admin.see("/v1/admin/runs?limit=1")
+
+    assert page["live"]["pending"] == 1
+    assert page["next_cursor"] is not None
 
 
 async def test_the_tenant_is_the_own_one(admin: Any, eve: Any):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
@@ -107,7 +109,7 @@ async def broken(request: Request) -> Response:
 
 @requires(Public("a test's own route"))
 async def broken_off(request: Request) -> Response:
-    async def pieces() -> Any:
+    async def pieces() -> AsyncGenerator[bytes]:
         yield b"half an answer"
         raise RuntimeError(SECRET)
 
@@ -124,6 +126,16 @@ async def own_headers(request: Request) -> Response:
     return Response("page", headers={"Content-Security-Policy": "default-src 'self'", "Cache-Control": "no-cache"})
 
 
+@requires(Public("a test's own route"))
+async def teapot(request: Request) -> Response:
+    raise HTTPException(418, "short and stout")
+
+
+@requires(Public("a test's own socket"))
+async def working_socket(websocket: WebSocket) -> None:
+    await websocket.accept()
+
+
 @requires(Public("a test's own socket"))
 async def broken_socket(websocket: WebSocket) -> None:
     await websocket.accept()
@@ -138,9 +150,11 @@ def failing(services: Services, stranger: Any) -> Any:
         "/broken-off": broken_off,
         "/unavailable": unavailable,
         "/own-headers": own_headers,
+        "/teapot": teapot,
     }
     routes = [Route(path, endpoint) for path, endpoint in endpoints.items()]
-    stranger._transport.app = rest_app(services, extra_routes=[*routes, WebSocketRoute("/ws", broken_socket)])
+    sockets = [WebSocketRoute("/broken", broken_socket), WebSocketRoute("/working", working_socket)]
+    stranger._transport.app = rest_app(services, extra_routes=[*routes, *sockets])
     return stranger
 
 
@@ -179,17 +193,32 @@ async def test_a_page_s_own_headers_count(failing: Any):
     assert headers["X-Frame-Options"] == "DENY"
 
 
-async def test_a_socket_s_error_is_left_to_its_edge(failing: Any):
+async def open_socket(app: Any, path: str) -> list[Any]:
+    """What an application sends to a client that opens a socket."""
+    sent: list[Any] = []
+
     async def receive() -> dict[str, str]:
         return {"type": "websocket.connect"}
 
     async def send(message: Any) -> None:
-        assert message["type"] == "websocket.accept"
+        sent.append(message["type"])
 
-    scope = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b"", "subprotocols": []}
+    scope = {"type": "websocket", "path": path, "headers": [], "query_string": b"", "subprotocols": []}
+    await app(scope, receive, send)
+    return sent
 
+
+async def test_a_socket_and_its_errors_are_left_to_its_edge(failing: Any):
+    assert await open_socket(failing._transport.app, "/working") == ["websocket.accept"]
     with pytest.raises(NotFoundError):
-        await failing._transport.app(scope, receive, send)
+        await open_socket(failing._transport.app, "/broken")
+
+
+async def test_what_the_framework_refuses_has_the_one_shape_and_not_its_words(failing: Any):
+    answer = await failing.get("/teapot")
+
+    assert (answer.status_code, answer.json()["error"]["message"]) == (418, "the request cannot be read")
+    assert set(answer.json()["error"]) == SHAPE
 
 
 async def test_every_problem_of_a_body_is_named_and_none_of_its_values(stranger: Any):

@@ -52,7 +52,7 @@ def routes_with_ids(app: FastAPI) -> list[tuple[str, str, str, str]]:
         (method, route.path, next(name for name in FRESH if f"{{{name}}}" in route.path), str(route.operation_id))
         for route in app.routes
         if isinstance(route, RestRoute) and "{" in route.path
-        for method in sorted(route.methods)
+        for method in sorted(route.methods or ())
     ]
 
 

@@ -98,7 +98,9 @@ def test_when_to_come_back_is_in_the_header_and_in_the_body() -> None:
     assert json.loads(json.dumps(error_body(error, None)))["error"]["details"] == {"retry_after_s": 2.2}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CLASSES if ERROR_TABLE[kind].status in (429, 503) and kind.retryable])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in CLASSES if ERROR_TABLE[kind].status in (429, 503) and kind.retryable]
+)
 def test_who_may_retry_is_told_when(kind: type[ClocheError]) -> None:
     assert int(error_headers(kind())["Retry-After"]) >= 1
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 import pytest
-from support.edges import Edges, edges_over
 
 from cloche.api.wire.services import Services
+from support.edges import Edges, edges_over
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ class AdminRoutes:
 
     @requires(Permission.ADMIN_TENANT)
     async def get_tenant(self, caller: Admitted) -> TenantAnswer:
-        """Get the tenant."""
+        """Get what the caller's tenant is called and how it stands."""
         scope = caller.scope
 
         async def work(tx: Transaction) -> Tenant:

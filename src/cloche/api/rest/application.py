@@ -29,14 +29,11 @@ _TITLE = "Cloche"
 _SECURITY_SCHEMES = {SECURITY_SCHEME: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
 
 
-def rest_app(
-    services: Services, *, extra_routes: Sequence[BaseRoute] = (), asyncapi: Document | None = None
-) -> FastAPI:
+def rest_app(services: Services, *, extra_routes: Sequence[BaseRoute] = ()) -> FastAPI:
     """The application that serves the routes of this package, and those of the other edges.
 
     Args:
         services: what the routes work with.
-        asyncapi: makes the contract of the live connections; without it there is no such route.
         extra_routes: sockets, event streams and pages; each is marked with ``requires`` and checks callers itself.
 
     Raises:
@@ -59,7 +56,7 @@ def rest_app(
         ],
     )
     add_exception_handlers(app)
-    for tag, table in _tables(services, app.openapi, asyncapi).items():
+    for tag, table in _tables(services, app.openapi).items():
         routes += [RestRoute(services, tag, endpoint) for endpoint in table]
     for route in routes:
         access_of_route(route)
@@ -77,7 +74,7 @@ class _RestApp(FastAPI):
         return self.openapi_schema
 
 
-def _tables(services: Services, openapi: Document, asyncapi: Document | None) -> dict[str, list[Endpoint]]:
+def _tables(services: Services, openapi: Document) -> dict[str, list[Endpoint]]:
     """The routes by tag, the busiest first: they are looked up in this order."""
     return {
         "messages": MessageRoutes(services).table(),
@@ -87,5 +84,5 @@ def _tables(services: Services, openapi: Document, asyncapi: Document | None) ->
         "auth": AuthRoutes(services).table(),
         "account": AccountRoutes(services).table(),
         "admin": AdminRoutes(services).table(),
-        "system": SystemRoutes(services, openapi=openapi, asyncapi=asyncapi).table(),
+        "system": SystemRoutes(services, openapi=openapi).table(),
     }

@@ -57,7 +57,7 @@ class ApprovalRoutes:
 
     @requires(Permission.RUNS_READ)
     async def get_approval(self, caller: Admitted, approval_id: str) -> ApprovalAnswer:
-        """Get an approval."""
+        """Get one approval, decided or not."""
         wanted, scope = path_id(ApprovalId, approval_id), caller.scope
 
         async def work(tx: Transaction) -> Approval:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import cleandoc
 from typing import Annotated, TypeVar
 
@@ -30,6 +30,8 @@ T = TypeVar("T", bound=TypedId)
 SECURITY_SCHEME = "access_token"
 
 _CALLER = "cloche.caller"
+_JSON = "application/json"
+_DONE = "Done."
 _REASONS: Mapping[int, str] = {
     400: "A value is not acceptable; `details.place` names it.",
     401: "Nobody is signed in, or the token is over.",
@@ -44,7 +46,14 @@ _REASONS: Mapping[int, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A line of a route table. ``answer`` is the shape of success; ``errors`` are those beside the usual ones."""
+    """A line of a route table.
+
+    Attributes:
+        answer: the shape of success; None for no body, or for one without a model.
+        errors: statuses beside those that the method, the path and the needed permission imply.
+        other_answers: shapes of answers that are neither success nor an error, by status.
+        media_type: of the answer.
+    """
 
     method: str
     path: str
@@ -52,7 +61,8 @@ class Endpoint:
     answer: type[BaseModel] | None = None
     status: int = 200
     errors: tuple[int, ...] = ()
-    answer_class: type[Response] = JSONResponse
+    other_answers: Mapping[int, type[BaseModel]] = field(default_factory=dict[int, type[BaseModel]])
+    media_type: str = _JSON
 
 
 class RestRoute(APIRoute):
@@ -69,15 +79,15 @@ class RestRoute(APIRoute):
             endpoint.path,
             endpoint.run,
             response_model=endpoint.answer,
-            response_class=endpoint.answer_class,
-            response_description="Done.",
+            response_class=JSONResponse if endpoint.media_type == _JSON else Response,
+            response_description=_DONE,
             status_code=endpoint.status,
             methods=[endpoint.method],
             tags=[tag],
             summary=" ".join(title.split()).rstrip("."),
             description=text or " ",
             operation_id=getattr(endpoint.run, "__name__", None),
-            responses=_failures(endpoint, access),
+            responses=_responses(endpoint, access),
             openapi_extra=_security(access),
         )
         self._services = services
@@ -143,8 +153,8 @@ def _without_head(scope: Scope) -> Scope:
     return {**scope, "method": "GET"} if scope["type"] == "http" and scope["method"] == "HEAD" else scope
 
 
-def _failures(endpoint: Endpoint, access: Access) -> dict[int | str, dict[str, object]]:
-    """The answers other than success. With a default one, FastAPI adds none of its own."""
+def _responses(endpoint: Endpoint, access: Access) -> dict[int | str, dict[str, object]]:
+    """The answers beside the modelled success. With a default one, FastAPI adds none of its own."""
     statuses = {400, 503, *endpoint.errors}
     if not isinstance(access, Public):
         statuses |= {401, 403}
@@ -152,10 +162,15 @@ def _failures(endpoint: Endpoint, access: Access) -> dict[int | str, dict[str, o
         statuses |= {413}
     if "{" in endpoint.path:
         statuses |= {404}
-    failures: dict[int | str, dict[str, object]] = {
+    found: dict[int | str, dict[str, object]] = {
         status: {"model": ErrorAnswer, "description": _REASONS[status]} for status in sorted(statuses)
     }
-    return {**failures, "default": {"model": ErrorAnswer, "description": "Any other error."}}
+    found["default"] = {"model": ErrorAnswer, "description": "Any other error."}
+    for status, shape in endpoint.other_answers.items():
+        found[status] = {"model": shape, "description": _REASONS[status]}
+    if endpoint.media_type != _JSON:
+        found[endpoint.status] = {"content": {endpoint.media_type: {}}, "description": _DONE}
+    return found
 
 
 def _security(access: Access) -> dict[str, object]:

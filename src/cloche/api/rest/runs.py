@@ -58,7 +58,7 @@ class RunRoutes:
 
     @requires(Permission.RUNS_READ)
     async def get_run(self, caller: Admitted, run_id: str) -> RunAnswer:
-        """Get a run."""
+        """Get how one run stands, or how it ended."""
         wanted, scope = path_id(RunId, run_id), caller.scope
 
         async def work(tx: Transaction) -> Run:

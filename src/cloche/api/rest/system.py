@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from cloche.api.rest.metrics import FiguresCollector, metrics_text
 from cloche.api.rest.route import Admitted, Endpoint
 from cloche.api.wire.access import Public, requires
+from cloche.api.wire.asyncapi import asyncapi_document
 from cloche.api.wire.health import CheckAnswer, HealthAnswer, ReadinessAnswer
 from cloche.api.wire.services import Services
 from cloche.domain.permissions import Permission
@@ -26,26 +27,28 @@ class SystemRoutes:
     Args:
         services: what the answers come from.
         openapi: makes the contract of the routes.
-        asyncapi: makes the contract of the live connections; without it there is no such route.
     """
 
-    def __init__(self, services: Services, *, openapi: Document, asyncapi: Document | None) -> None:
+    def __init__(self, services: Services, *, openapi: Document) -> None:
         self._services = services
         self._openapi = openapi
-        self._asyncapi = asyncapi
 
     def table(self) -> list[Endpoint]:
         """The routes."""
-        table = [
+        return [
             Endpoint(method="GET", path="/healthz", run=self.get_health, answer=HealthAnswer),
-            Endpoint(method="GET", path="/readyz", run=self.get_readiness, answer=ReadinessAnswer),
-            Endpoint(method="GET", path="/metrics", run=self.get_metrics, answer_class=PlainTextResponse),
+            Endpoint(
+                method="GET",
+                path="/readyz",
+                run=self.get_readiness,
+                answer=ReadinessAnswer,
+                other_answers={503: ReadinessAnswer},
+            ),
+            Endpoint(method="GET", path="/metrics", run=self.get_metrics, media_type="text/plain"),
             Endpoint(method="GET", path="/openapi.json", run=self.get_openapi),
+            Endpoint(method="GET", path="/asyncapi.json", run=self.get_asyncapi),
             Endpoint(method="GET", path="/.well-known/jwks.json", run=self.get_keys),
         ]
-        if self._asyncapi is not None:
-            table.append(Endpoint(method="GET", path="/asyncapi.json", run=self.get_asyncapi))
-        return table
 
     @requires(Public("a probe has no credential, and learns only that the process answers"))
     async def get_health(self) -> HealthAnswer:
@@ -93,8 +96,7 @@ class SystemRoutes:
     @requires(Public("a contract holds nothing of anybody"))
     async def get_asyncapi(self) -> Response:
         """Get the contract of the live connections as AsyncAPI."""
-        assert self._asyncapi is not None, "the route is served only with it"
-        return _document(self._asyncapi())
+        return _document(asyncapi_document(self._services.version))
 
     @requires(Public("public keys are for everybody who checks a token"))
     async def get_keys(self) -> Response:

@@ -79,7 +79,7 @@ class ThreadRoutes:
 
     @requires(Permission.THREADS_READ)
     async def get_thread(self, caller: Admitted, thread_id: str) -> ThreadAnswer:
-        """Get a thread."""
+        """Get one thread with the status that follows from its runs."""
         wanted, scope = path_id(ThreadId, thread_id), caller.scope
 
         async def work(tx: Transaction) -> ThreadAnswer:

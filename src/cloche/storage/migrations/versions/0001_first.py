@@ -44,7 +44,8 @@ def _identity() -> None:
         "tenants",
         ("id",),
         _text("id", "slug", "name", "status"),
-        _int("created_at", "retention_us", "retention_events"),
+        _int("created_at"),
+        _int("retention_us", "retention_events", nullable=True),
     )
     op.create_index("tenants_by_slug", "tenants", ["slug"], unique=True)
     _table(

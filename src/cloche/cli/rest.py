@@ -1,51 +1,28 @@
-"""The wire seen from a client: signing in and asking over REST, and one live connection at a time.
+"""A server's REST interface as one person uses it: signing in, asking, signing out.
 
-What the server says is read tolerantly: fields, notices and event types that this version does not know are passed over.
+What the server says is read tolerantly: fields that this version does not know are passed over.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.frames import CloseCode
-from websockets.typing import Subprotocol
 
 from cloche import __version__
-from cloche.api.wire.frames import (
-    SUBPROTOCOL,
-    AnyOperation,
-    ConnectionReady,
-    Draining,
-    ErrorMembers,
-    Ref,
-    StreamClosed,
-    StreamOpened,
-    encode_frame,
-)
-from cloche.clock import Clock
-from cloche.domain.events import Envelope
+from cloche.api.wire.frames import ErrorMembers
 from cloche.errors import InvalidInputError
 
 T = TypeVar("T")
 
-_USER_AGENT = f"cloche-cli/{__version__}"
+USER_AGENT = f"cloche-cli/{__version__}"
 _REQUEST_S = 30.0
-_OPEN_S = 10.0
-_CLOSE_S = 2.0
-# One event may hold a whole answer, and a snapshot a hundred of them.
-_MAX_FRAME_BYTES = 256 * 1024 * 1024
 
 
 class UnreachableError(Exception):
@@ -59,15 +36,6 @@ class RefusedError(Exception):
         self.error = error
         self.status = status
         super().__init__(f"{error.message} ({error.code})")
-
-
-class ConnectionLostError(Exception):
-    """The live connection has ended; ``code`` is its close code, 1006 when there was none."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        self.code = code
-        self.reason = reason
-        super().__init__(f"the connection ended with {code}{f': {reason}' if reason else ''}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +199,7 @@ class RestClient:
         headers = {"Authorization": f"Bearer {self.access_token}"} if with_token else {}
         response = await self._fetch(method, path, body, headers)
         if response.status_code >= 400:
-            raise _refusal(response.status_code, response.content)
+            raise refusal_of(response.status_code, response.content)
         return response
 
     async def _fetch(
@@ -240,7 +208,7 @@ class RestClient:
         try:
             return await self._http.request(method, self.address.http + path, json=body, headers=headers)
         except httpx2.HTTPError as error:
-            raise UnreachableError(f"nobody answers at {self.address.http}: {_why(error)}") from error
+            raise UnreachableError(f"nobody answers at {self.address.http}: {why(error)}") from error
 
 
 def _read(shape: type[T], response: httpx2.Response) -> T:
@@ -250,14 +218,16 @@ def _read(shape: type[T], response: httpx2.Response) -> T:
         raise UnreachableError(f"what answers is no Cloche server, or of another version: {error}") from error
 
 
-def _refusal(status: int, body: bytes) -> RefusedError | UnreachableError:
+def refusal_of(status: int, body: bytes) -> RefusedError | UnreachableError:
+    """The error that an answer of this status and body stands for."""
     try:
         return RefusedError(msgspec.json.decode(body, type=_ErrorBody).error, status)
     except msgspec.DecodeError:
         return UnreachableError(f"what answers, with status {status}, is no Cloche server")
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
+    """What an error of a library says, or at least what it is called."""
     return str(error) or type(error).__name__
 
 
@@ -270,167 +240,6 @@ async def open_rest(url: str) -> AsyncGenerator[RestClient]:
     """
     address = server_address(url)
     async with httpx2.AsyncClient(
-        timeout=_REQUEST_S, headers={"User-Agent": _USER_AGENT}, trust_env=not address.is_loopback
+        timeout=_REQUEST_S, headers={"User-Agent": USER_AGENT}, trust_env=not address.is_loopback
     ) as http:
         yield RestClient(http, address)
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The one answer to an operation; of what else it holds, the ids."""
-
-    ref: Ref
-    ok: bool
-    error: ErrorMembers | None = None
-    run_id: str | None = None
-    message_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
-    """Some events, and when they were read from the socket; ``at_s`` on the monotonic clock."""
-
-    events: tuple[Envelope, ...]
-    at: datetime
-    at_s: float
-
-
-Notices = ConnectionReady | StreamOpened | StreamClosed | Draining
-Received = Arrived | Answer | Notices
-
-_NOTICES = frozenset(str(kind.__struct_config__.tag) for kind in (ConnectionReady, StreamOpened, StreamClosed, Draining))
-
-
-class _Frame(msgspec.Struct, frozen=True, kw_only=True):
-    events: tuple[Envelope, ...] | None = None
-    notice: str | None = None
-    ok: bool | None = None
-
-
-def decode_frame(frame: bytes, *, at: datetime, at_s: float) -> Received | None:
-    """What the server says with this frame; None for what this version does not know.
-
-    Raises:
-        msgspec.DecodeError: it is no frame of this protocol.
-    """
-    found = msgspec.json.decode(frame, type=_Frame)
-    if found.events is not None:
-        return Arrived(events=found.events, at=at, at_s=at_s)
-    if found.ok is not None:
-        return msgspec.json.decode(frame, type=Answer)
-    if found.notice in _NOTICES:
-        return msgspec.json.decode(frame, type=Notices)
-    return None
-
-
-class LiveConnection:
-    """One open socket of the account. Made by ``open_live``. One task receives; any may send."""
-
-    def __init__(self, socket: ClientConnection, clock: Clock) -> None:
-        self._socket = socket
-        self._clock = clock
-        self._waiting: deque[Received] = deque()
-        self._last_ref = 0
-
-    async def receive(self) -> Received:
-        """The next thing that the server says.
-
-        Raises:
-            ConnectionLostError: it says nothing more.
-        """
-        return self._waiting.popleft() if self._waiting else await self._read()
-
-    async def send(self, operation: AnyOperation) -> None:
-        """The operation is on its way.
-
-        Raises:
-            ConnectionLostError: it is not.
-        """
-        try:
-            await self._socket.send(encode_frame(operation), text=True)
-        except ConnectionClosed as closed:
-            raise _lost(closed) from closed
-
-    async def call(self, operation: AnyOperation) -> Answer:
-        """The answer to the operation; what else comes meanwhile is received afterwards. For who receives alone.
-
-        Raises:
-            RefusedError: the answer is an error.
-            ConnectionLostError: there is none.
-        """
-        self._last_ref += 1
-        ref = f"call-{self._last_ref}"
-        await self.send(msgspec.structs.replace(operation, ref=ref))
-        while True:
-            found = await self._read()
-            if not isinstance(found, Answer) or found.ref != ref:
-                self._waiting.append(found)
-            elif found.error is not None:
-                raise RefusedError(found.error)
-            else:
-                return found
-
-    def drop(self) -> None:
-        """The socket is cut, without a goodbye."""
-        self._socket.transport.abort()
-
-    async def _read(self) -> Received:
-        while True:
-            try:
-                frame = await self._socket.recv(decode=False)
-            except ConnectionClosed as closed:
-                raise _lost(closed) from closed
-            try:
-                found = decode_frame(frame, at=self._clock.now(), at_s=self._clock.monotonic())
-            except msgspec.DecodeError as error:
-                raise ConnectionLostError(CloseCode.PROTOCOL_ERROR, f"a frame cannot be read: {error}") from error
-            if found is not None:
-                return found
-
-
-def _lost(closed: ConnectionClosed) -> ConnectionLostError:
-    if closed.rcvd is None:
-        return ConnectionLostError(CloseCode.ABNORMAL_CLOSURE, "")
-    return ConnectionLostError(closed.rcvd.code, closed.rcvd.reason)
-
-
-@asynccontextmanager
-async def open_live(rest: RestClient, clock: Clock) -> AsyncGenerator[LiveConnection]:
-    """A live connection of who has signed in; closed at the end of the block.
-
-    Raises:
-        RefusedError: the server does not take the upgrade.
-        UnreachableError: see there.
-        ConnectionLostError: it ended before it was ready.
-    """
-    socket = await _connect(rest)
-    try:
-        live = LiveConnection(socket, clock)
-        try:
-            async with asyncio.timeout(_OPEN_S):
-                first = await live.receive()
-        except TimeoutError as error:
-            raise UnreachableError("the server says nothing on the live connection") from error
-        if not isinstance(first, ConnectionReady):
-            raise UnreachableError("what answers on the live connection is no Cloche server")
-        yield live
-    finally:
-        await socket.close()
-
-
-async def _connect(rest: RestClient) -> ClientConnection:
-    try:
-        return await connect(
-            f"{rest.address.ws}/v1/ws",
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            compression=None,
-            additional_headers={"Authorization": f"Bearer {rest.access_token}"},
-            user_agent_header=_USER_AGENT,
-            proxy=None if rest.address.is_loopback else True,
-            open_timeout=_OPEN_S,
-            close_timeout=_CLOSE_S,
-            max_size=_MAX_FRAME_BYTES,
-        )
-    except InvalidStatus as error:
-        raise _refusal(error.response.status_code, error.response.body or b"") from error
-    except (OSError, TimeoutError, WebSocketException) as error:
-        raise UnreachableError(f"no live connection to {rest.address.ws}: {_why(error)}") from error

@@ -1,0 +1,59 @@
+"""Users with open sessions, written straight into a data folder that no server has yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloche.app import DATABASE_FILE
+from cloche.auth.keys import load_keys
+from cloche.auth.opening import AuthParts, Device
+from cloche.auth.passwords import Passwords
+from cloche.auth.policy import SignInPolicy
+from cloche.auth.revocations import Revocations
+from cloche.auth.standings import Standings
+from cloche.auth.tokens import AccessTokens
+from cloche.clock import SystemClock
+from cloche.domain.permissions import Role
+from cloche.domain.scope import SystemScope
+from cloche.storage.database import Transaction
+from cloche.storage.sqlite import open_sqlite, owned
+from cloche.storage.tenants import TenantDirectory
+from cloche.storage.users import MemberRepository
+
+_OPERATOR = SystemScope(purpose="people of the measurements")
+
+
+async def make_people(data: Path, count: int) -> list[str]:
+    """The access tokens of ``count`` new users of one tenant, good for 15 minutes.
+
+    One password hash serves all: it is slow to make, and nobody signs in with it.
+    """
+    clock, policy, passwords = SystemClock(), SignInPolicy(), Passwords()
+    password_hash = await passwords.hash("correct horse battery staple")
+    with owned(data):
+        async with open_sqlite(data / DATABASE_FILE, clock=clock) as database:
+            revocations = Revocations(clock, keep=policy.access_lifetime)
+            parts = AuthParts(
+                database=database,
+                clock=clock,
+                policy=policy,
+                passwords=passwords,
+                tokens=AccessTokens(load_keys(data / "keys"), clock, policy),
+                revocations=revocations,
+                standings=Standings(database, clock, revocations, lifetime=policy.standing_lifetime),
+            )
+
+            async def work(tx: Transaction) -> list[str]:
+                now = clock.now()
+                home = await TenantDirectory(_OPERATOR).create(tx, slug="bench", name="Bench", at=now)
+                members, tokens = MemberRepository(_OPERATOR, home.id), list[str]()
+                for number in range(count):
+                    email = f"user{number}@example.org"
+                    user = await members.create(
+                        tx, email=email, name=email, role=Role.MEMBER, password_hash=password_hash, at=now
+                    )
+                    opened = await parts.open_session(tx, home.id, user.id, Device.of("bench", "127.0.0.1"))
+                    tokens.append(parts.signed_in(opened).access_token)
+                return tokens
+
+            return await database.write(work)

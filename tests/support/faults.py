@@ -1,0 +1,52 @@
+"""A database that fails, or is held, for as long as a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+from cloche.storage.database import Database, Work
+
+T = TypeVar("T")
+
+
+class FaultyDatabase:
+    """The real database, except that writes raise ``failing`` while it is set, and wait while they are held.
+
+    A write that is refused never reaches the engine; one that is held reaches it afterwards, even when its caller has
+    gone away.
+    """
+
+    def __init__(self, inner: Database) -> None:
+        self._inner = inner
+        self.failing: Exception | None = None
+        self.refused = 0
+        self.written = 0
+        self.reached = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def hold(self) -> None:
+        self.reached.clear()
+        self._open.clear()
+
+    def release(self) -> None:
+        self._open.set()
+
+    async def write(self, work: Work[T]) -> T:
+        self.reached.set()
+        await self._open.wait()
+        if self.failing is not None:
+            self.refused += 1
+            raise self.failing
+        self.written += 1
+        return await self._inner.write(work)
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._inner.read(work)
+
+    async def ping(self) -> float:
+        return await self._inner.ping()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
