@@ -47,7 +47,7 @@ fmt: setup-dev ## Format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: setup-dev ## Measure: make bench ARGS="streams"
+bench: setup-dev ## Measure: make bench ARGS="--quick"
 	$(BIN)/python -m bench $(ARGS)
 
 lock: $(UV) ## Pin the requirements; newer ones: make lock LOCKARGS=--upgrade

@@ -155,7 +155,9 @@ def _show(found: Measured, console: Console) -> None:
         table.add_section()
     console.print(table)
     starts = found["starts"]
-    console.print(f"cold start to ready: {starts['first_s']:.2f} s into an empty folder, {starts['again_s']:.2f} s again")
+    console.print(
+        f"cold start to ready: {starts['first_s']:.2f} s into an empty folder, {starts['again_s']:.2f} s again"
+    )
     for name, server in found["servers"].items():
         console.print(f"{name}: {server['idle_mb']} MB when ready, {server['after_mb']} MB after", highlight=False)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
-from support.world import World, add_person, opened_world, working
 
 from cloche.clock import SystemClock
 from cloche.domain.scope import Scope
 from cloche.storage.sqlite import SqliteDatabase, open_sqlite
+from support.world import World, add_person, opened_world, working
 
 
 @pytest.fixture(autouse=True)

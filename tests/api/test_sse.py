@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from cloche.agents.function import AgentRun
+from cloche.api.sse.response import ClientLeftError, EventResponse
 from cloche.api.wire.services import EdgeLimits, Services
 from cloche.auth.opening import SignedIn
 from cloche.domain.permissions import ROLE_PERMISSIONS, Role
@@ -21,7 +22,7 @@ from cloche.errors import StorageUnavailableError
 from cloche.ids import RunId, ThreadId
 from cloche.storage.database import Transaction, Work
 from cloche.testing.clock import ManualClock
-from support.edges import Edges, append, edges_over, make_thread
+from support.edges import Edges, append, edges_over, eventually, make_thread
 from support.world import World, opened_world
 
 Enter = Callable[..., Awaitable[SignedIn]]
@@ -261,14 +262,16 @@ async def test_only_the_headers_are_sent_to_who_wants_only_these(
 async def test_a_silent_stream_is_kept_alive(services: Services, ada: SignedIn, ada_scope: Scope):
     thread_id = await make_thread(services.database, ada_scope, services)
 
-    async with edges_over(replace(services, limits=EdgeLimits(sse_keep_alive_s=0.02))) as edges:
-        async with reading(edges, f"/v1/threads/{thread_id}/events", ada.access_token) as stream:
-            await stream.next()
-            comments = [await stream.next(), await stream.next()]
-            await append(services.log, services, ada_scope, thread_id, "a")
+    async with (
+        edges_over(replace(services, limits=EdgeLimits(sse_keep_alive_s=0.02))) as edges,
+        reading(edges, f"/v1/threads/{thread_id}/events", ada.access_token) as stream,
+    ):
+        await stream.next()
+        comments = [await stream.next(), await stream.next()]
+        await append(services.log, services, ada_scope, thread_id, "a")
+        told = await stream.next()
+        while told.comment is not None:
             told = await stream.next()
-            while told.comment is not None:
-                told = await stream.next()
 
     assert [comment.comment for comment in comments] == ["", ""]
     assert told.data["seq"] == 1
@@ -301,7 +304,7 @@ async def test_the_stream_of_a_run_holds_the_run_and_ends_with_it(
 
     assert (opening.data["run_id"], opening.data["from_seq"]) == (first.run_id, 1)
     assert {event.data["run_id"] for event in events} == {first.run_id}
-    assert [event.data["type"] for event in events][0] == "message_created"
+    assert events[0].data["type"] == "message_created"
     assert events[-1].data["type"] == "agent_completed"
     assert {event.data["run_id"] for event in later[1:]} == {second.run_id}
     assert [event.data["type"] for event in later[1:]][-1] == "agent_completed"
@@ -347,6 +350,38 @@ async def test_a_revoked_session_ends_the_stream(
     assert world.hub.followers == 0
 
 
+async def test_a_session_that_ends_before_the_stream_begins_is_an_error(
+    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope, monkeypatch: pytest.MonkeyPatch
+):
+    thread_id = await make_thread(services.database, ada_scope, services)
+    subscribe = services.log.subscribe
+
+    async def held(*arguments: Any, **options: Any) -> Any:
+        await services.sign_in.logout(ada.principal)
+        await asyncio.sleep(0)
+        return await subscribe(*arguments, **options)
+
+    monkeypatch.setattr(services.log, "subscribe", held)
+    answer = await ask(edges, f"/v1/threads/{thread_id}/events", ada.access_token)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "session_revoked")
+
+
+async def test_a_client_whose_socket_breaks_is_gone():
+    async def broken(_message: Any) -> None:
+        raise OSError
+
+    async def leave() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    response = EventResponse(leave, broken, send_timeout_s=1)  # type: ignore[arg-type]
+
+    with pytest.raises(ClientLeftError):
+        await response.write(b"x")
+    with pytest.raises(ClientLeftError):
+        await response.watch()
+
+
 async def test_a_drain_ends_every_stream_and_says_come_back(
     edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope
 ):
@@ -386,14 +421,14 @@ async def test_a_slow_reader_is_cut_off(services: Services, ada: SignedIn, ada_s
         await append(services.log, services, ada_scope, thread_id, *["x" * 50_000] * 60)
     figures = services.telemetry.figures
 
-    async with edges_over(replace(services, limits=EdgeLimits(send_timeout_s=0.1))) as edges:
-        async with reading(edges, f"/v1/threads/{thread_id}/events", ada.access_token) as stream:
-            async with asyncio.timeout(10):
-                while not figures.slow_consumers:
-                    await asyncio.sleep(0)
-            assert len(edges.connections) == 0
-            with pytest.raises(httpx2.RemoteProtocolError):
-                await stream.rest()
+    async with (
+        edges_over(replace(services, limits=EdgeLimits(send_timeout_s=0.1))) as edges,
+        reading(edges, f"/v1/threads/{thread_id}/events", ada.access_token) as stream,
+    ):
+        await eventually(lambda: figures.slow_consumers)
+        assert len(edges.connections) == 0
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await stream.rest()
 
 
 async def test_a_client_that_leaves_leaves_nothing_behind(
@@ -404,9 +439,7 @@ async def test_a_client_that_leaves_leaves_nothing_behind(
     async with reading(edges, f"/v1/threads/{thread_id}/events", ada.access_token) as stream:
         await stream.next()
         assert (world.hub.followers, len(edges.connections)) == (1, 1)
-    async with asyncio.timeout(5):
-        while len(edges.connections):
-            await asyncio.sleep(0)
+    await eventually(lambda: not len(edges.connections))
 
     assert world.hub.followers == 0
 

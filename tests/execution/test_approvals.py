@@ -6,16 +6,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.world import World, opened_world, working
 
 from cloche.agents.function import AgentRun
 from cloche.domain.approvals import ApprovalDecision, ApprovalState
 from cloche.domain.event_order import check_run, decoded
-from cloche.domain.events import ApprovalRequested, ToolExecuting
+from cloche.domain.events import ApprovalRequested, MessageCompleted, ToolExecuting
 from cloche.domain.runs import ExecutionState, OnPendingApproval
 from cloche.errors import AlreadyDecidedError, ApprovalPendingError, NotFoundError
 from cloche.ids import ApprovalId, RunId
 from cloche.tools.tool import tool
+from support.world import World, opened_world, working
 
 
 async def pay(amount: int) -> str:
@@ -63,6 +63,7 @@ async def test_a_denied_call_does_not_run_and_the_agent_is_told(world: World):
     events = await world.until(scope, accepted)
 
     message = decoded(next(event for event in events if event.type == "message_completed"))
+    assert isinstance(message, MessageCompleted)
     assert message.parts[0].text == "no: tool_denied"
 
 
@@ -118,7 +119,7 @@ async def test_a_message_meanwhile_is_refused_and_told_which_approval_waits(worl
 
 async def test_a_message_meanwhile_can_cancel_the_approval(world: World):
     add_paying(world)
-    scope, accepted, approval_id = await _asked(world)
+    scope, accepted, _ = await _asked(world)
 
     await world.send(scope, thread_id=accepted.thread_id, on_pending_approval=OnPendingApproval.CANCEL_APPROVAL)
     events = await world.until(scope, accepted)
@@ -150,6 +151,7 @@ async def test_an_approval_whose_time_is_over_expires_and_the_run_goes_on(world:
     events = await world.until(scope, accepted)
 
     message = decoded(next(event for event in events if event.type == "message_completed"))
+    assert isinstance(message, MessageCompleted)
     assert message.parts[0].text == str(ApprovalState.EXPIRED)
     with pytest.raises(AlreadyDecidedError):
         await world.decisions.decide(scope, approval_id, ApprovalDecision.APPROVE)

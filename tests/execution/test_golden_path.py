@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from support.world import World
-
 from cloche.agents.function import AgentRun, Write
 from cloche.domain.event_order import check_run
 from cloche.domain.runs import ExecutionState
 from cloche.tools.tool import tool
+from support.world import World
 
 
 async def double(number: int) -> int:

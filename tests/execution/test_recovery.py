@@ -6,15 +6,16 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
-from support.world import World, opened_world, working
-
 from cloche.agents.function import AgentRun, Write
 from cloche.domain.event_order import check_gapless, check_run, decoded
-from cloche.domain.events import AgentFailed, StepRestarted, ToolCompleted
+from cloche.domain.events import AgentFailed, Envelope, StepRestarted, ToolCompleted, ToolExecuting
 from cloche.domain.runs import ExecutionState
+from cloche.domain.scope import Scope
 from cloche.domain.tools import Effect, OnUnknown
+from cloche.execution.intake import Accepted
 from cloche.ids import RunId
 from cloche.tools.tool import Tool, tool
+from support.world import World, opened_world, working
 
 
 class Counter:
@@ -24,6 +25,7 @@ class Counter:
         self.calls = 0
         self.held = asyncio.Event()
         self.hold = True
+        self.attempts = 1
 
     def tool(self, **options: object) -> Tool:
         async def effect() -> int:
@@ -47,7 +49,7 @@ class Counter:
         await run.stream(writing)
 
 
-async def _crash_in_mid_stream(path: Path, counter: Counter) -> tuple[World, object, object]:
+async def _crash_in_mid_stream(path: Path, counter: Counter) -> tuple[World, Scope, Accepted]:
     async with opened_world(path) as world:
         world.programs.add("agent", counter.agent, tools={"effect": counter.tool()})
         scope = await world.person()
@@ -110,11 +112,11 @@ async def test_a_run_whose_workers_die_each_time_is_dead_in_the_end(database_pat
 
 def world_attempts(counter: Counter) -> int:
     """Each attempt shows one delta before it is held; wait for the newest."""
-    counter.attempts = getattr(counter, "attempts", 1) + 1
+    counter.attempts += 1
     return counter.attempts
 
 
-async def _crash_in_a_tool(path: Path, made: Tool, holding: asyncio.Event, release: list[bool]) -> list:
+async def _crash_in_a_tool(path: Path, made: Tool, holding: asyncio.Event, release: list[bool]) -> list[Envelope]:
     async def agent(run: AgentRun) -> str:
         result = await run.call_tool("effect")
         return f"{result.ok}"
@@ -172,7 +174,8 @@ async def test_a_tool_that_may_be_repeated_runs_again_under_the_same_id(database
 
     kinds = [event.type for event in events]
     assert "step_restarted" in kinds
-    calls_shown = {decoded(event).tool_call_id for event in events if event.type == "tool_executing"}
+    shown = [decoded(event) for event in events if event.type == "tool_executing"]
+    calls_shown = {event.tool_call_id for event in shown if isinstance(event, ToolExecuting)}
     assert len(calls_shown) == 1
     assert len(calls) == 2
 

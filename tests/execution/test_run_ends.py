@@ -6,7 +6,6 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from support.world import World
 
 from cloche.agents.function import AgentRun, Write
 from cloche.domain.agents import AgentLimits
@@ -15,6 +14,7 @@ from cloche.domain.events import AgentCancelled, AgentFailed, Envelope, ToolComp
 from cloche.domain.runs import ExecutionState, OnBusy
 from cloche.errors import ThreadBusyError
 from cloche.tools.tool import Tool, tool
+from support.world import World
 
 QUICK = AgentLimits(run_timeout=timedelta(seconds=1))
 
@@ -74,7 +74,7 @@ async def ignores_cancellation(run: AgentRun) -> None:
     while True:
         try:
             await asyncio.get_running_loop().create_future()
-        except BaseException:  # noqa: S112
+        except BaseException:  # noqa: BLE001 -- what is shown is that even this is stopped
             continue
 
 

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import uvicorn
 from starlette.types import ASGIApp
 from websockets.asyncio.client import ClientConnection, connect
@@ -127,13 +128,26 @@ async def edges_over(services: Services) -> AsyncGenerator[Edges]:
 
 async def closing(opened: ClientConnection) -> tuple[int, str, list[dict[str, Any]]]:
     """Code and reason of the end, and the frames before it."""
-    frames = []
-    try:
+    frames: list[dict[str, Any]] = []
+
+    async def read() -> None:
         while True:
             frames.append(json.loads(await opened.recv()))
-    except ConnectionClosed as closed:
-        assert closed.rcvd is not None, "it ended without a close frame"
-        return closed.rcvd.code, closed.rcvd.reason, frames
+
+    with pytest.raises(ConnectionClosed) as closed:
+        await read()
+    received = closed.value.rcvd
+    assert received is not None, "it ended without a close frame"
+    return received.code, received.reason, frames
+
+
+async def eventually(is_true: Callable[[], object]) -> None:
+    """Others have their turns until it is true."""
+    async with asyncio.timeout(10):
+        while True:
+            if is_true():
+                return
+            await asyncio.sleep(0)
 
 
 async def make_thread(database: Database, scope: Scope, services: Services) -> ThreadId:

@@ -42,17 +42,19 @@ class Cancellation:
         A run that nobody works on is cancelled at once; a working one is ``cancelling`` until all of it has stopped,
         which its ``agent_cancelled`` event tells. A run that is over stays as it is.
 
+        Cancellation: the wish is either wholly recorded, and the worker told, or wholly not.
+
         Raises:
             NotFoundError: this user has no such run.
         """
 
-        async def work(tx: Transaction) -> tuple[Run, Cancelled]:
+        async def work(tx: Transaction) -> ExecutionState:
             run = await RunRepository(scope).get(tx, run_id)
-            return run, await self.cancel_in(tx, scope, run, reason=reason)
+            cancelled = await self.cancel_in(tx, scope, run, reason=reason)
+            tx.after_commit(lambda: self._after(run, cancelled))
+            return cancelled.state
 
-        run, cancelled = await self._database.write(work)
-        self._after(run, cancelled)
-        return cancelled.state
+        return await self._database.write(work)
 
     async def cancel_thread(self, tx: Transaction, scope: Scope, thread_id: ThreadId, *, reason: str) -> list[RunRef]:
         """Every live run of the thread is cancelled or cancelling; those whose worker must be told after the commit."""

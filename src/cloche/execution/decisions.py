@@ -9,7 +9,7 @@ from cloche.clock import Clock
 from cloche.domain.approvals import Approval, ApprovalDecision, ApprovalState
 from cloche.domain.events import ApprovalResolved
 from cloche.domain.permissions import Permission
-from cloche.domain.runs import ExecutionState, RunRef
+from cloche.domain.runs import ExecutionState
 from cloche.domain.scope import Scope
 from cloche.errors import AlreadyDecidedError, InvalidInputError
 from cloche.events.codec import draft
@@ -53,7 +53,7 @@ class Decisions:
         if arguments is not None and decision is ApprovalDecision.DENY:
             raise InvalidInputError("a denied call has no arguments", details={"place": "$.arguments"})
 
-        async def work(tx: Transaction) -> tuple[Approval, RunRef]:
+        async def work(tx: Transaction) -> Approval:
             approvals, runs, now = ApprovalRepository(scope), RunRepository(scope), self._clock.now()
             approval = await approvals.get(tx, approval_id)
             won = approval.expires_at > now and await approvals.resolve(
@@ -69,11 +69,10 @@ class Decisions:
             run = await runs.get(tx, approval.run_id)
             if run.state is ExecutionState.WAITING:
                 await runs.move(tx, run.id, ExecutionState.PENDING, at=now, epoch=None)
-            return await approvals.get(tx, approval_id), run.ref
+            tx.after_commit(lambda: self._bus.offer(run.ref))
+            return await approvals.get(tx, approval_id)
 
-        approval, ref = await self._database.write(work)
-        self._bus.offer(ref)
-        return approval
+        return await self._database.write(work)
 
 
 def _already(approval: Approval) -> AlreadyDecidedError:

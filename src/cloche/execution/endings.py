@@ -116,16 +116,18 @@ class RunEndings:
 
     async def give_up(self, tx: Transaction, scope: Scope, run: Run) -> Ended:
         """The run's attempts are used up by lost workers."""
-        failure = _failure(AttemptsExhaustedError(f"{run.losses + 1} workers were lost while they ran it"))
-        event = AgentFailed(code=failure.code, message=failure.message, retryable=True)
+        failure = _failure(
+            AttemptsExhaustedError(f"{run.losses + 1} workers were lost while they ran it"), retryable=True
+        )
+        event = AgentFailed(code=failure.code, message=failure.message, retryable=failure.retryable)
         return await self._end(tx, scope, run, ExecutionState.DEAD, event, run.usage, failure, fenced=False)
 
     async def cancel(
         self, tx: Transaction, scope: Scope, run: Run, receipt: Receipt, *, reason: str, usage: Usage, fenced: bool
     ) -> Ended:
         """The run is cancelled and nothing of it works any more."""
-        failure = _failure(RunCancelledError(reason))
-        event = AgentCancelled(code=failure.code, message=reason, retryable=True, receipt=receipt)
+        failure = _failure(RunCancelledError(reason), retryable=True)
+        event = AgentCancelled(code=failure.code, message=reason, retryable=failure.retryable, receipt=receipt)
         return await self._end(tx, scope, run, ExecutionState.CANCELLED, event, usage, failure, fenced=fenced)
 
     async def admit_next(self, tx: Transaction, scope: Scope, run: Run) -> RunRef | None:
@@ -215,5 +217,7 @@ def _stopped(step: Step, now: datetime) -> EventData:
     )
 
 
-def _failure(error: AttemptsExhaustedError | DeadlineExceededError | RunCancelledError) -> Failure:
-    return Failure(code=error.code, message=error.message, retryable=error.retryable)
+def _failure(
+    error: AttemptsExhaustedError | DeadlineExceededError | RunCancelledError, *, retryable: bool = False
+) -> Failure:
+    return Failure(code=error.code, message=error.message, retryable=retryable or error.retryable)

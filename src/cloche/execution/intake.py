@@ -182,14 +182,21 @@ class Intake:
                 )
             return _Outcome(accepted=accepted, offers=offers, signals=signals)
 
-        outcome = await self._database.write(work)
+        async def told(tx: Transaction) -> Accepted:
+            outcome = await work(tx)
+            tx.after_commit(lambda: self._tell(outcome))
+            return outcome.accepted
+
+        return await self._database.write(told)
+
+    def _tell(self, outcome: _Outcome) -> None:
+        """Workers hear of what was committed, whether or not the sender is still there."""
         for ref in outcome.signals:
             self._bus.signal_cancel(ref)
         for ref in outcome.offers:
             self._bus.offer(ref)
         if not outcome.accepted.replayed:
             self._telemetry.figures.runs_accepted += 1
-        return outcome.accepted
 
     async def _insert(self, tx: Transaction, scope: Scope, run: Run, sending: Sending, digest: bytes, seq: int) -> None:
         await MessageRepository(scope).create(

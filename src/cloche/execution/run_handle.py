@@ -302,6 +302,7 @@ class RunHandle:
         try:
             value = await work(handle)
         except ClocheError as error:
+            del self.running_steps[handle.index]
             await self._record_failure(handle, error)
             raise
         await self._record(handle, value)

@@ -13,8 +13,11 @@ from starlette.websockets import WebSocket
 
 from cloche.api.rest.application import rest_app
 from cloche.api.rest.route import Endpoint, RestRoute
+from cloche.api.sse.routes import sse_routes
 from cloche.api.wire.access import Public, access_of_route, requires
+from cloche.api.wire.connections import Connections
 from cloche.api.wire.services import Services
+from cloche.api.ws.routes import websocket_routes
 from cloche.domain.permissions import Permission, Role, permissions_of
 from cloche.errors import ConfigurationError
 from cloche.ids import TypedId
@@ -114,6 +117,20 @@ def test_a_route_that_declares_nothing_is_not_served(services: Services, route: 
 def test_a_method_of_a_table_that_declares_nothing_is_not_served(services: Services):
     with pytest.raises(ConfigurationError, match="/x"):
         RestRoute(services, "x", Endpoint(method="GET", path="/x", run=answering))
+
+
+async def test_the_live_edges_declare_what_they_need_too(services: Services):
+    connections = Connections(services.sign_in, services.clock)
+    extra = [*websocket_routes(services, connections), *sse_routes(services, connections)]
+
+    declared = {
+        getattr(route, "path", ""): access_of_route(route) for route in rest_app(services, extra_routes=extra).routes
+    }
+
+    assert isinstance(declared["/v1/ws"], Public)
+    assert declared["/v1/threads/{id}/events"] is Permission.THREADS_READ
+    assert declared["/v1/runs/{id}/events"] is Permission.RUNS_READ
+    assert len(declared) > 35
 
 
 async def test_a_declared_route_of_another_edge_is_served_beside_ours(services: Services, people: Any):

@@ -10,7 +10,7 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from cloche.api.rest.application import rest_app
@@ -126,6 +126,12 @@ async def own_headers(request: Request) -> Response:
     return Response("page", headers={"Content-Security-Policy": "default-src 'self'", "Cache-Control": "no-cache"})
 
 
+@requires(Public("a test's own page"))
+class Page:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await Response("page")(scope, receive, send)
+
+
 @requires(Public("a test's own route"))
 async def teapot(request: Request) -> Response:
     raise HTTPException(418, "short and stout")
@@ -152,7 +158,8 @@ def failing(services: Services, stranger: Any) -> Any:
         "/own-headers": own_headers,
         "/teapot": teapot,
     }
-    routes = [Route(path, endpoint) for path, endpoint in endpoints.items()]
+    routes: list[BaseRoute] = [Route(path, endpoint) for path, endpoint in endpoints.items()]
+    routes += [Route("/own/{name}", Page()), Mount("/pages", Page())]
     sockets = [WebSocketRoute("/broken", broken_socket), WebSocketRoute("/working", working_socket)]
     stranger._transport.app = rest_app(services, extra_routes=[*routes, *sockets])
     return stranger
@@ -183,6 +190,14 @@ async def test_an_error_that_will_pass_says_when_to_come_back(failing: Any):
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_unavailable")
     assert answer.json()["error"]["retryable"] is True
     assert answer.headers["Retry-After"] == "1"
+
+
+async def test_the_line_names_the_template_of_another_edge_s_route_too(failing: Any, idle_world: World):
+    for path in ("/own-headers", "/own/1", "/pages/a/b", "/nowhere"):
+        await failing.get(path)
+
+    routes = [fields["route"] for _, event, fields in idle_world.log_book.lines if event == "request.done"]
+    assert routes == ["/own-headers", "/own/{name}", "/pages", "unmatched"]
 
 
 async def test_a_page_s_own_headers_count(failing: Any):

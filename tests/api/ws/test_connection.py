@@ -20,7 +20,8 @@ from cloche.errors import StorageUnavailableError
 from cloche.ids import ApprovalId, RunId, ThreadId, WebsocketId
 from cloche.storage.database import Work
 from cloche.testing.clock import ManualClock
-from support.edges import Edges, append, closing, edges_over, make_thread
+from cloche.tools.tool import tool
+from support.edges import Edges, append, closing, edges_over, eventually, make_thread
 from support.world import World, opened_world
 
 Enter = Callable[..., Awaitable[SignedIn]]
@@ -210,11 +211,6 @@ async def test_another_one_s_things_are_answered_as_if_they_were_not_there(edges
         for op, his_own, nobody_s in (
             ("subscribe", {"thread_id": his["thread_id"]}, {"thread_id": ThreadId.new()}),
             ("cancel", {"run_id": his["run_id"]}, {"run_id": RunId.new()}),
-            (
-                "decide",
-                {"approval_id": ApprovalId.new(), "decision": "approve"},
-                {"approval_id": ApprovalId.new(), "decision": "approve"},
-            ),
         ):
             answers = [await live.ask(op, **fields) for fields in (his_own, nobody_s)]
             for answer in answers:
@@ -227,13 +223,37 @@ async def test_another_one_s_things_are_answered_as_if_they_were_not_there(edges
     assert live.events == []
 
 
-async def test_a_decision_is_passed_on(edges: Edges, enter: Enter):
+async def test_a_person_decides_once_and_the_run_goes_on(edges: Edges, enter: Enter, world: World):
+    async def pay(amount: int) -> str:
+        """Pay."""
+        return f"paid {amount}"
+
+    async def paying(run: AgentRun) -> str:
+        return str((await run.call_tool("pay", amount=10)).value)
+
+    world.programs.add("paying", paying, tools={"pay": tool(pay, needs_approval=True)})
     ada = await enter("ada")
 
     async with edges.live(ada.access_token) as live:
-        answer = await live.ask("decide", approval_id=ApprovalId.new(), decision="deny", arguments={})
+        sent = await live.ask("send", text="pay", client_message_id="1")
+        await live.ask("subscribe", thread_id=sent["thread_id"])
+        asked = (await live.until(sent["run_id"], "approval_requested"))[-1]["data"]["approval_id"]
+        contrary = await live.ask("decide", approval_id=asked, decision="deny", arguments={})
+        decided = await live.ask("decide", approval_id=asked, decision="approve", arguments={"amount": 3})
+        again = await live.ask("decide", approval_id=asked, decision="deny")
+        nobody_s = await live.ask("decide", approval_id=ApprovalId.new(), decision="approve")
+        events = await live.until(sent["run_id"])
 
-    assert answer["error"]["details"]["place"] == "$.arguments"
+    assert contrary["error"]["details"]["place"] == "$.arguments"
+    assert {key: decided[key] for key in ("ok", "approval_id", "run_id", "state")} == {
+        "ok": True,
+        "approval_id": asked,
+        "run_id": sent["run_id"],
+        "state": "approved",
+    }
+    assert again["error"]["code"] == "already_decided"
+    assert nobody_s["error"]["code"] == "not_found"
+    assert events[-1]["type"] == "agent_completed"
 
 
 async def test_what_is_not_granted_is_denied(edges: Edges, enter: Enter, monkeypatch: pytest.MonkeyPatch):
@@ -372,16 +392,19 @@ async def test_a_connection_follows_so_many_threads_and_no_more(services: Servic
     scope = await services.sign_in.scope_of(ada.principal)
     threads = [await make_thread(services.database, scope, services) for _ in range(3)]
 
-    async with edges_over(replace(services, limits=EdgeLimits(subscriptions=2))) as edges:
-        async with edges.live(ada.access_token) as live:
-            answers = [await live.ask("subscribe", thread_id=thread_id) for thread_id in threads]
-            again = await live.ask("subscribe", thread_id=threads[0])
-            await live.ask("unsubscribe", thread_id=threads[1])
-            freed = await live.ask("subscribe", thread_id=threads[2])
+    async with (
+        edges_over(replace(services, limits=EdgeLimits(subscriptions=2))) as edges,
+        edges.live(ada.access_token) as live,
+    ):
+        answers = [await live.ask("subscribe", thread_id=thread_id) for thread_id in threads]
+        again = await live.ask("subscribe", thread_id=threads[0])
+        await live.ask("unsubscribe", thread_id=threads[1])
+        freed = await live.ask("subscribe", thread_id=threads[2])
 
     assert [answer["ok"] for answer in answers] == [True, True, False]
     assert answers[2]["error"]["code"] == "limit_exceeded"
-    assert again["ok"] and freed["ok"]
+    assert again["ok"]
+    assert freed["ok"]
 
 
 # How a connection ends
@@ -397,13 +420,13 @@ async def test_a_slow_reader_is_sent_away_with_its_position(services: Services, 
         await append(services.log, services, scope, thread_id, *titles)
     figures = services.telemetry.figures
 
-    async with edges_over(replace(services, limits=EdgeLimits(send_timeout_s=0.1))) as edges:
-        async with edges.live(ada.access_token, max_queue=1) as live:
-            await live.ask("subscribe", thread_id=thread_id)
-            async with asyncio.timeout(10):
-                while not figures.slow_consumers:
-                    await asyncio.sleep(0)
-            code, reason, frames = await closing(live.socket)
+    async with (
+        edges_over(replace(services, limits=EdgeLimits(send_timeout_s=0.1))) as edges,
+        edges.live(ada.access_token, max_queue=1) as live,
+    ):
+        await live.ask("subscribe", thread_id=thread_id)
+        await eventually(lambda: figures.slow_consumers)
+        code, reason, frames = await closing(live.socket)
 
     seen = [event["seq"] for frame in frames for event in frame.get("events", ())]
     assert code == 4408
@@ -580,13 +603,29 @@ async def test_a_client_that_leaves_leaves_nothing_behind(edges: Edges, enter: E
         live.socket.transport.abort()
         with pytest.raises(ConnectionClosed):
             await live.socket.recv()
-    async with asyncio.timeout(5):
-        while figures.connections_open:
-            await asyncio.sleep(0)
+    await eventually(lambda: not figures.connections_open)
 
     assert (world.hub.followers, len(edges.connections)) == (0, 0)
     lines = [event for _, event, _ in world.log_book.lines if event.startswith("connection.")]
     assert lines == ["connection.opened", "connection.closed"]
+
+
+async def test_an_unexpected_error_of_the_upgrade_is_logged_and_told(
+    edges: Edges, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async def broken(_token: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(edges.services.sign_in, "authenticate", broken)
+    status, error = await edges.refusal("a.b.c")
+    async with edges.socket() as opened:
+        await opened.send('{"op":"auth","token":"a.b.c"}')
+        code, reason, _ = await closing(opened)
+
+    assert (status, error["code"]) == (500, "internal_error")
+    assert (code, reason) == (1011, "internal_error")
+    assert "secret" not in json.dumps(error)
+    assert [line[:2] for line in world.log_book.lines].count(("error", "request.failed")) == 2
 
 
 async def test_a_server_without_denial_responses_is_refused_with_a_close(services: Services):

@@ -131,9 +131,7 @@ async def test_a_send_that_does_not_end_is_noticed_once_and_a_short_one_is_not(
     await wire.until(1)
     wire.gate.clear()
     outbox.put(b"2", b"3")
-    async with asyncio.timeout(5):
-        while not stalls:
-            await asyncio.sleep(0)
+    await eventually(lambda: stalls)
 
     assert outbox.leftovers() == [b"2", b"3"]
     assert stalls == ["stalled"]

@@ -62,7 +62,7 @@ class RequestEdge:
 
     def _tell(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        route = str(getattr(scope.get("route"), "path", "unmatched"))
+        route = _template(scope)
         caller = caller_in(scope)
         count(self._telemetry.figures.requests, f"{method} {route} {status}")
         self._telemetry.info(
@@ -74,3 +74,15 @@ class RequestEdge:
             ms=round(seconds * 1000, 2),
             user=None if caller is None else str(caller.scope.user_id),
         )
+
+
+def _template(scope: Scope) -> str:
+    """The path of the route that was matched, with its parameters' names. Only our own routes put themselves there."""
+    route: object = scope.get("route")
+    endpoint: object = scope.get("endpoint")
+    if route is None and endpoint is not None:
+        route = next(
+            (one for one in scope["app"].routes if endpoint is getattr(one, "endpoint", getattr(one, "app", None))),
+            None,
+        )
+    return str(getattr(route, "path", "unmatched"))

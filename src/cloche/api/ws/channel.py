@@ -74,13 +74,16 @@ class Channel:
         if self._is_over:
             return
         self._is_over = True
-        if "websocket.http.response" not in self._scope.get("extensions", {}):
-            await self._send({"type": "websocket.close", "code": row_of(type(error)).close_code})
-            return
-        headers = {"Cache-Control": "no-store", **error_headers(error)}
-        body = encode_frame(error_body(error, request_id))
-        response = Response(body, row_of(type(error)).status, headers, "application/json")
-        await response(self._scope, self._receive, self._send)
+        row = row_of(type(error))
+        try:
+            if "websocket.http.response" in self._scope.get("extensions", {}):
+                headers = {"Cache-Control": "no-store", **error_headers(error)}
+                body = encode_frame(error_body(error, request_id))
+                await Response(body, row.status, headers, "application/json")(self._scope, self._receive, self._send)
+            else:
+                await self._send({"type": "websocket.close", "code": row.close_code})
+        except OSError:
+            pass  # nobody waits for the answer any more
 
     async def close(self, code: int, reason: str, last_frames: list[bytes]) -> None:
         """The last frames and the close frame are on their way, unless the client has not read for too long."""
