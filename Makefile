@@ -18,7 +18,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--exclude-newer "7 days" $(LOCKARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up chat test check fmt bench lock clean
+.PHONY: help setup setup-dev up chat test check docs fmt bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,12 +36,16 @@ chat: setup ## Talk to a running server in the terminal
 test: setup-dev ## Run the tests: make test ARGS="-k runs"
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-check: setup-dev ## Format, lint, floors, types, house rules
+check: setup-dev ## Format, lint, floors, types, house rules, generated pages
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q tests/test_house_rules.py
+	$(BIN)/python scripts/docs.py --check
+
+docs: setup-dev ## Write the generated pages of docs/reference
+	$(BIN)/python scripts/docs.py
 
 fmt: setup-dev ## Format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -34,6 +33,13 @@ async def application(
             await send({"type": "websocket.send", "text": frame})
 
 
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        assert sockets is not None
+        print(f"bare is ready at http://127.0.0.1:{sockets[0].getsockname()[1]}", flush=True)
+
+
 async def _serve(listener: socket.socket) -> None:
     config = uvicorn.Config(
         application,
@@ -51,12 +57,7 @@ async def _serve(listener: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
-    serving = asyncio.gather(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.001)
-    print("bare is ready at http://127.0.0.1:%d" % listener.getsockname()[1], flush=True)  # noqa: UP031
-    await serving
+    await _Server(config).serve(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -224,7 +224,7 @@ def _own_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def measure(options: argparse.Namespace) -> dict[str, Any]:
+async def measure(options: argparse.Namespace, tokens: Sequence[str]) -> dict[str, Any]:
     """Everybody comes in and warms up; then the clock runs; then everybody finishes and leaves."""
     loop, findings = asyncio.get_running_loop(), Findings()
     broken: asyncio.Future[None] = loop.create_future()
@@ -235,8 +235,6 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     loop.set_exception_handler(fail)
     address = urlsplit(options.url)
-    tokens = json.loads(Path(options.tokens).read_text(encoding="ascii"))[: options.users]
-    assert len(tokens) == options.users, "each user has a token"
     users: list[User] = []
     for number, token in enumerate(tokens):
         user = User(
@@ -303,7 +301,10 @@ def main() -> None:
     parser.add_argument("--pid", type=int, required=True, help="of the server")
     parser.add_argument("--bare", action="store_true", help="the server has no threads and answers nothing")
     options = parser.parse_args()
-    json.dump(uvloop.run(measure(options)), sys.stdout)
+    tokens: list[str] = json.loads(Path(options.tokens).read_text(encoding="ascii"))
+    if len(tokens) < options.users:
+        parser.error(f"{options.users} users have only {len(tokens)} tokens")
+    json.dump(uvloop.run(measure(options, tokens[: options.users])), sys.stdout)
     print()
 
 

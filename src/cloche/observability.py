@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -39,13 +40,15 @@ def make_telemetry(settings: TelemetrySettings, version: str) -> tuple[Telemetry
     ).bind()
 
     def sink(level: str, event: str, fields: Mapping[str, object]) -> None:
-        match level:
-            case "info":
-                logger.info(event, **fields)
-            case "warning":
-                logger.warning(event, **fields)
-            case _:
-                logger.error(event, **fields)
+        # Whoever read the log may be gone (a closed pipe, a full disk); the server goes on without it.
+        with contextlib.suppress(OSError, ValueError):
+            match level:
+                case "info":
+                    logger.info(event, **fields)
+                case "warning":
+                    logger.warning(event, **fields)
+                case _:
+                    logger.error(event, **fields)
 
     span_maker, close = _spans(settings, version)
     return Telemetry(sink, span_maker), close

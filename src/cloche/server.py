@@ -93,7 +93,9 @@ async def _serve(settings: Settings, file: Path | None, listener: socket.socket,
             serving = group.create_task(server.serve(sockets=[listener]))
             await app.recovered.wait()
             app.telemetry.info(LogEvent.SERVER_STARTED, url=url, version=app.services.version)
-            _welcome(app, settings, file, url, console)
+            # rich ends the program when nobody reads; the server goes on without its greeting.
+            with contextlib.suppress(OSError, SystemExit):
+                _welcome(app, settings, file, url, console)
             stopped = group.create_task(stopping.wait())
             await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
             app.telemetry.info(LogEvent.SERVER_DRAINING, runs=app.worker.working)

@@ -28,7 +28,7 @@ class HeldHasher(PasswordHasher):
             self.inside += 1
             self.most = max(self.most, self.inside)
         self.entered.release()
-        self.gate.wait()
+        self.gate.wait(10)
         with self.lock:
             self.inside -= 1
         return super().hash(password, salt=salt)

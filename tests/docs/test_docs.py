@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import pytest
 import typer.main
-from support.client import signed_in
-from support.server_process import ServerProcess
+from pydantic import BaseModel
+from pydantic_ai import Agent
+from pydantic_ai.toolsets import FunctionToolset
 from typer.core import TyperCommand, TyperGroup
 
+from cloche.agents.author_tools import author_tool_spec
+from cloche.agents.function import AgentFunction
+from cloche.agents.model_agents import ModelAgents
+from cloche.agents.registry import load_object
 from cloche.api.wire.frames import OPERATIONS, Notice
+from cloche.catalogue import make_agents, make_tools
 from cloche.cli.main import app as command_line
-from cloche.domain.events import EVENTS
+from cloche.clock import SystemClock
+from cloche.domain.approvals import ApprovalDecision
+from cloche.domain.event_order import decoded
+from cloche.domain.events import EVENTS, ApprovalRequested, Envelope, MessageCompleted
 from cloche.domain.permissions import Permission
+from cloche.domain.scope import Scope
+from cloche.domain.tools import Effect
 from cloche.errors import ClocheError
-from cloche.settings import Settings
+from cloche.execution.intake import Accepted
+from cloche.ids import ApprovalId
+from cloche.settings import Settings, load
 from cloche.telemetry import LogEvent
+from cloche.tools.tool import Tool
+from support.world import World, opened_world, working
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -31,7 +50,7 @@ TUTORIAL = DOCS / "tutorial" / "first-agent.md"
 
 _LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _FENCE = re.compile(r"^ *```(?P<language>\w*)\n(?P<body>.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_NAMED_FILE = re.compile(r"`(?P<name>[\w.]+)`[^\n`]*:\n\n```\w+\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+_NAMED_FILE = re.compile(r"`(?P<name>\w+\.\w+)`[^\n`]*:\n\n```\w+\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _NODE = re.compile(r"`(?P<file>tests/[\w/]+\.py)::(?P<test>\w+)`")
 _TARGET = re.compile(r"`make (?P<target>[a-z-]+)")
 
@@ -85,20 +104,19 @@ def test_the_generated_pages_are_what_the_code_says() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
-def test_a_page_that_says_something_else_is_named(tmp_path: Path) -> None:
-    code = (
-        "import sys, pathlib; sys.path.insert(0, 'scripts'); import docs; "
-        "docs.PAGES = {'states.md': docs.states_page, 'errors.md': docs.errors_page}; docs.ROOT = pathlib.Path(sys.argv[1]); "
-        "print('\\n'.join(docs.differences(docs.ROOT)))"
-    )
+def test_a_page_that_says_something_else_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("docs_generator", ROOT / "scripts" / "docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    monkeypatch.setattr(generator, "ROOT", tmp_path)
+    monkeypatch.setattr(generator, "PAGES", {"states.md": generator.states_page, "errors.md": generator.errors_page})
     (tmp_path / "states.md").write_text("# Other states\n")
 
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
-    )
+    found = generator.differences(tmp_path)
 
-    assert done.stdout.splitlines() == ["states.md is not what the code says", "errors.md is missing"]
+    assert found == ["states.md is not what the code says", "errors.md is missing"]
 
 
 def test_everything_that_can_be_set_or_happen_has_its_place() -> None:
@@ -122,17 +140,17 @@ def test_everything_that_can_be_set_or_happen_has_its_place() -> None:
     assert missing == []
 
 
-def sections() -> list:
-    found = [Settings]
+def sections() -> list[type[BaseModel]]:
+    found: list[type[BaseModel]] = [Settings]
     for field in Settings.model_fields.values():
         inner = getattr(field.annotation, "__args__", (None, field.annotation))[-1]
-        if hasattr(inner, "model_fields"):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
             found.append(inner)
     return found
 
 
-def is_value(section: type, key: str) -> bool:
-    return section.model_fields[key].description is not None  # type: ignore[attr-defined]
+def is_value(section: type[BaseModel], key: str) -> bool:
+    return section.model_fields[key].description is not None
 
 
 def is_ours(kind: type) -> bool:
@@ -238,11 +256,22 @@ def test_decisions_fit_on_a_page_and_say_what_would_prove_them_wrong() -> None:
             assert heading in text, f"{record.name}: {heading}"
 
 
-# What the tutorial and the README tell to write and to type
+# What the pages tell to write
 
 
-def written(page: Path, folder: Path) -> list[str]:
-    """The files that the page tells to write, in the folder."""
+@dataclass(frozen=True)
+class Taught:
+    """The default agent and the tools of a page's settings, loaded from the page's own files."""
+
+    agent: AgentFunction
+    tools: dict[str, Tool]
+
+    def add_to(self, world: World) -> None:
+        world.programs.add("agent", self.agent, tools=self.tools)
+
+
+def write_files(page: Path, folder: Path) -> list[str]:
+    """The files that the page tells to write are in the folder."""
     found = {match["name"]: match["body"] for match in _NAMED_FILE.finditer(read(page))}
     for name, body in found.items():
         (folder / name).write_text(body, encoding="utf-8")
@@ -250,93 +279,111 @@ def written(page: Path, folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """The present folder, whose modules can be imported and are forgotten afterwards."""
     made = tmp_path / "place"
     made.mkdir()
-    return made
+    monkeypatch.chdir(made)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield made
+    for name in set(sys.modules) - before:
+        if (made / f"{name}.py").exists():
+            del sys.modules[name]
+
+
+def taught(page: Path, folder: Path) -> Taught:
+    write_files(page, folder)
+    settings, _ = load(None)
+    tools = make_tools(settings, {}, folder)
+    entry = settings.agents[settings.default_agent]
+    agent = cast("AgentFunction", load_object(entry.use, str(page)))
+    return Taught(agent, {name: tools[name] for name in entry.tools})
 
 
 @pytest.fixture
-def server(folder: Path) -> Generator[ServerProcess]:
-    """A server in the folder, whose settings a test writes before it starts it."""
-    made = ServerProcess(folder)
-    yield made
-    if made.process is not None:
-        made.stop()
+def gardener(folder: Path) -> Taught:
+    return taught(TUTORIAL, folder)
 
 
-EMAIL = "you@example.org"
+@pytest.fixture
+def greeter(folder: Path) -> Taught:
+    return taught(ROOT / "README.md", folder)
 
 
-@pytest.mark.slow
-@pytest.mark.system
-async def test_the_tutorial_works_as_it_is_written(server: ServerProcess, folder: Path) -> None:
-    assert written(TUTORIAL, folder) == ["garden.py", "cloche.toml"]
-    server.add_user(EMAIL, role="admin")
-    server.start()
-
-    async with signed_in(server.url, EMAIL) as person, person.live() as live:
-        thread = (await person.http.post("/v1/threads", json={})).json()["id"]
-        await live.ask("subscribe", thread_id=thread)
-        warm = await live.ask("send", thread_id=thread, text="Lisbon", client_message_id="1")
-        assert said(await live.until(warm["run_id"]))[-1] == "Your plants need nothing."
-
-        cold = await live.ask("send", thread_id=thread, text="Berlin", client_message_id="2")
-        asked = await live.until(cold["run_id"], "approval_requested")
-        await live.ask("decide", approval_id=asked[-1]["data"]["approval_id"], decision="deny")
-        assert said(await live.until(cold["run_id"]))[-1].startswith(
-            "I did not cover your plants: the approval was denied"
-        )
-
-        again = await live.ask("send", thread_id=thread, text="Berlin", client_message_id="3")
-        asked = await live.until(again["run_id"], "approval_requested")
-        await live.ask("decide", approval_id=asked[-1]["data"]["approval_id"], decision="approve")
-        executing = await live.until(again["run_id"], "tool_executing", "agent_failed")
-        while executing[-1]["data"].get("tool") != "cover_plants":
-            await live.frame()
-            executing = [event for event in live.events if event["run_id"] == again["run_id"]]
-        head = live.events[-1]["seq"]
-        server.kill()
-
-    server.start()
-    async with signed_in(server.url, EMAIL) as person, person.live() as live:
-        await live.ask("subscribe", thread_id=thread, after=head)
-        rest = await live.until(again["run_id"])
-
-    assert [event["type"] for event in rest].count("approval_requested") == 0
-    assert said(rest)[-1].startswith("I did not cover your plants: the server stopped while cover_plants was running")
+def said(events: list[Envelope]) -> list[str]:
+    found = [decoded(event) for event in events]
+    return [one.parts[0].text for one in found if isinstance(one, MessageCompleted)]
 
 
-def said(events: list[dict]) -> list[str]:
-    return [event["data"]["parts"][0]["text"] for event in events if event["type"] == "message_completed"]
+async def test_the_agent_of_the_readme_greets(greeter: Taught, world: World) -> None:
+    greeter.add_to(world)
+    scope = await world.person()
 
-
-@pytest.mark.slow
-@pytest.mark.system
-async def test_the_agent_of_the_readme_works_as_it_is_written(server: ServerProcess, folder: Path) -> None:
-    assert written(ROOT / "README.md", folder) == ["greeter.py", "cloche.toml"]
-    server.add_user(EMAIL)
-    server.start()
-
-    async with signed_in(server.url, EMAIL) as person, person.live() as live:
-        thread = (await person.http.post("/v1/threads", json={})).json()["id"]
-        await live.ask("subscribe", thread_id=thread)
-        sent = await live.ask("send", thread_id=thread, text="fern", client_message_id="1")
-        events = await live.until(sent["run_id"])
+    events = await world.until(scope, await world.send(scope, "fern"))
 
     assert said(events) == ["Hello, F-E-R-N!"]
 
 
-@pytest.mark.slow
-def test_the_pydantic_ai_agent_of_the_how_to_is_loaded(folder: Path) -> None:
-    page = DOCS / "how-to" / "bring-a-pydantic-ai-agent.md"
-    server = ServerProcess(folder)
+async def test_the_gardener_of_the_tutorial_leaves_warm_plants_alone(gardener: Taught, world: World) -> None:
+    gardener.add_to(world)
+    scope = await world.person()
 
-    names = written(page, folder)
+    events = await world.until(scope, await world.send(scope, "Lisbon"))
+
+    assert said(events) == ["The coldest night in Lisbon will have 9 °C.", "Your plants need nothing."]
+
+
+async def approve(world: World, scope: Scope, accepted: Accepted, decision: ApprovalDecision) -> None:
+    asked = decoded((await world.until(scope, accepted, "approval_requested"))[-1])
+    assert isinstance(asked, ApprovalRequested)
+    await world.decisions.decide(scope, ApprovalId(asked.approval_id), decision)
+
+
+async def test_the_gardener_takes_no_for_an_answer(gardener: Taught, world: World) -> None:
+    gardener.add_to(world)
+    scope = await world.person()
+
+    accepted = await world.send(scope, "Berlin")
+    await approve(world, scope, accepted, ApprovalDecision.DENY)
+
+    assert said(await world.until(scope, accepted))[-1].startswith(
+        "I did not cover your plants: the approval was denied"
+    )
+
+
+async def test_after_the_crash_of_the_tutorial_nothing_is_done_twice_in_silence(
+    gardener: Taught, database_path: Path
+) -> None:
+    async with opened_world(database_path) as world:
+        gardener.add_to(world)
+        scope = await world.person()
+        async with working(world):
+            accepted = await world.send(scope, "Berlin")
+            await approve(world, scope, accepted, ApprovalDecision.APPROVE)
+            # The first call is that of the other tool.
+            await world.until(scope, accepted, "tool_executing", count=2)
+    async with opened_world(database_path) as world:
+        gardener.add_to(world)
+        await world.recovery.recover_all()
+        async with working(world):
+            events = await world.until(scope, accepted)
+
+    assert [event.type for event in events].count("approval_requested") == 1
+    assert said(events)[-1].startswith("I did not cover your plants: the server stopped while cover_plants was running")
+
+
+def test_the_pydantic_ai_agent_of_the_how_to_is_loaded(folder: Path, clock: SystemClock) -> None:
+    page = DOCS / "how-to" / "bring-a-pydantic-ai-agent.md"
+    write_files(page, folder)
     with (folder / "helpers.py").open("a", encoding="utf-8") as file:
         file.write(blocks(page, "python")[1])
-    done = server.command("check-config")
+    settings, _ = load(None)
 
-    assert names == ["helpers.py", "cloche.toml"]
-    assert done.returncode == 0, done.stderr
-    assert 'use = "helpers:helper"' in done.stdout
+    made = make_agents(settings, ModelAgents(AsyncExitStack(), clock), folder)
+
+    assert settings.default_agent in [agent.spec.name for agent in made]
+    helper = load_object(settings.agents["helper"].use, str(page))
+    assert isinstance(helper, Agent)
+    (own,) = [toolset for toolset in helper.toolsets if isinstance(toolset, FunctionToolset)]
+    assert author_tool_spec("shout", own.tools["shout"].tool_def).effect is Effect.NONE

@@ -52,6 +52,8 @@ async def served(app: ASGIApp) -> AsyncGenerator[str]:
         timeout_graceful_shutdown=2,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Accepted sockets inherit it: a client that does not read is noticed after little.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
         server = _Server(config)
         async with asyncio.TaskGroup() as group:
             group.create_task(server.serve(sockets=[listener]))

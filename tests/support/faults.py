@@ -12,6 +12,7 @@ T = TypeVar("T")
 
 class FaultyDatabase:
     """The real database, except that writes raise ``failing`` while it is set, and wait while they are held.
+    ``fail_next`` fails as many writes as it has errors.
 
     A write that is refused never reaches the engine; one that is held reaches it afterwards, even when its caller has
     gone away.
@@ -20,6 +21,7 @@ class FaultyDatabase:
     def __init__(self, inner: Database) -> None:
         self._inner = inner
         self.failing: Exception | None = None
+        self.fail_next: list[Exception] = []
         self.refused = 0
         self.written = 0
         self.reached = asyncio.Event()
@@ -36,9 +38,9 @@ class FaultyDatabase:
     async def write(self, work: Work[T]) -> T:
         self.reached.set()
         await self._open.wait()
-        if self.failing is not None:
+        if self.failing is not None or self.fail_next:
             self.refused += 1
-            raise self.failing
+            raise self.failing or self.fail_next.pop(0)
         self.written += 1
         return await self._inner.write(work)
 

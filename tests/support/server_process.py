@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -92,6 +93,7 @@ class ServerProcess:
         self.process: subprocess.Popen[str] | None = None
         self._extra = environment or {}
         self._reader: threading.Thread | None = None
+        self._more = threading.Condition()
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CLOCHE_")}
@@ -155,14 +157,26 @@ class ServerProcess:
 
     def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            self.output.append(line)
-            found = _READY.search(line)
-            if found:
-                self.url = found[1]
-                self.port = int(self.url.rsplit(":", 1)[1])
-                ready.set()
+        # A test may close the pipe under this thread.
+        with contextlib.suppress(ValueError):
+            for line in process.stderr:
+                with self._more:
+                    self.output.append(line)
+                    self._more.notify_all()
+                found = _READY.search(line)
+                if found:
+                    self.url = found[1]
+                    self.port = int(self.url.rsplit(":", 1)[1])
+                    ready.set()
         ready.set()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first match in what the process wrote, as soon as it is there."""
+        with self._more:
+            assert self._more.wait_for(lambda: re.search(pattern, "".join(self.output)), 10), "".join(self.output)
+            found = re.search(pattern, "".join(self.output))
+        assert found is not None
+        return found
 
     def kill(self) -> None:
         """kill -9."""

@@ -168,8 +168,6 @@ class SignIn:
             NotAuthenticatedError: it is no valid access token.
         """
         claims = self._parts.tokens.verify(access_token)
-        if claims.session_id in self._parts.revocations:
-            raise SessionRevokedError
         standing = await self._parts.standings.get(claims.tenant_id, claims.user_id, claims.session_id)
         return standing.principal
 

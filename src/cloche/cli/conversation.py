@@ -106,7 +106,7 @@ class Conversation:
         self._decided: set[str] = set()
         self._cancelled: set[str] = set()
         self._moved = asyncio.Event()
-        self._interrupted = asyncio.Event()
+        self._interrupts = asyncio.Semaphore(0)
         self._was_lost = False
         self._has_failed = False
 
@@ -127,7 +127,7 @@ class Conversation:
 
     def interrupt(self) -> None:
         """The person wants the running run to stop; with none running, or for the second time, to leave."""
-        self._interrupted.set()
+        self._interrupts.release()
 
     async def hold(self, screen: Screen) -> int:
         """Talk until the person leaves or coming back is of no use; the exit code."""
@@ -223,8 +223,7 @@ class Conversation:
 
     async def _obey_interrupts(self) -> int:
         while True:
-            await self._interrupted.wait()
-            self._interrupted.clear()
+            await self._interrupts.acquire()
             run = self._running()
             if run is None or run in self._cancelled:
                 return INTERRUPTED

@@ -92,6 +92,8 @@ class View:
         self._open: tuple[str, str] | None = None
         self._is_mid_line = False
         self._drafts: dict[str, str] = {}
+        self._calls: set[str] = set()
+        self._thoughts: set[int] = set()
         self._shows: Mapping[type[EventData], Callable[..., list[Piece]]] = {
             MessageCreated: self._message_created,
             RunQueued: self._run_queued,
@@ -121,7 +123,7 @@ class View:
     def show_snapshot(self, snapshot: Snapshot) -> list[Piece]:
         """The state that stands for a history that is gone."""
         pieces = self._end_line()
-        self._drafts.clear()
+        self._forget_run()
         if snapshot.messages_cut:
             pieces += self._line("… older messages are not shown", DIM)
         for message in snapshot.messages:
@@ -144,6 +146,11 @@ class View:
     def _end_line(self) -> list[Piece]:
         was_mid_line, self._is_mid_line, self._open = self._is_mid_line, False, None
         return [Piece("\n")] if was_mid_line else []
+
+    def _forget_run(self) -> None:
+        self._drafts.clear()
+        self._calls.clear()
+        self._thoughts.clear()
 
     def _stream(self, kind: str, key: str, text: str, style: str) -> list[Piece]:
         if not text:
@@ -168,6 +175,7 @@ class View:
         return self._line(f"{printable(event.agent)} · {printable(event.model)}{again}", DIM)
 
     def _agent_thinking(self, event: AgentThinking) -> list[Piece]:
+        self._thoughts.add(event.step)
         return self._stream("thought", str(event.step), event.text, THOUGHT)
 
     def _message_delta(self, event: MessageDelta) -> list[Piece]:
@@ -184,6 +192,7 @@ class View:
         return [*pieces, *self._stream("text", event.message_id, text[len(draft) :], PLAIN), *self._end_line()]
 
     def _tool_executing(self, event: ToolExecuting) -> list[Piece]:
+        self._calls.add(event.tool_call_id)
         effect = " (changes something outside)" if event.effect == "external" else ""
         return self._line(f"⚙ {printable(event.tool)} {shortened(event.arguments)}{effect}", TOOL)
 
@@ -192,6 +201,7 @@ class View:
         return self._line(f"  {shortened(event.text)}{percent}", DIM)
 
     def _tool_completed(self, event: ToolCompleted) -> list[Piece]:
+        self._calls.discard(event.tool_call_id)
         named = f"{printable(event.tool)} {duration(event.duration_ms)}"
         if event.ok:
             return self._line(f"✓ {named} → {shortened(event.result)}", GOOD)
@@ -217,10 +227,15 @@ class View:
 
     def _step_restarted(self, event: StepRestarted) -> list[Piece]:
         draft = self._drafts.pop(event.message_id or "", "")
+        if not draft and event.tool_call_id not in self._calls and event.step not in self._thoughts:
+            return []  # nothing of the step was shown, as when a run goes on after an approval
+        self._calls.discard(event.tool_call_id or "")
+        self._thoughts.discard(event.step)
         what = "the text above is void" if draft else "what it showed above is void"
         return self._line(f"— the step was interrupted and begins again; {what}", WARNING)
 
     def _agent_completed(self, event: AgentCompleted) -> list[Piece]:
+        self._forget_run()
         usage = event.usage
         facts = [duration(event.duration_ms)]
         if usage.input_tokens or usage.output_tokens:
@@ -230,13 +245,13 @@ class View:
         return self._line(f"done in {', '.join(facts)}", DIM)
 
     def _agent_failed(self, event: AgentFailed | AgentTimedOut) -> list[Piece]:
-        self._drafts.clear()
+        self._forget_run()
         word = "timed out" if isinstance(event, AgentTimedOut) else "failed"
         again = "; it may be tried again" if event.retryable else ""
         return self._line(f"{word}: {printable(event.message)} ({event.code}){again}", BAD)
 
     def _agent_cancelled(self, event: AgentCancelled) -> list[Piece]:
-        self._drafts.clear()
+        self._forget_run()
         receipt = event.receipt
         pieces = self._line(f"cancelled: {printable(event.message)}", WARNING)
         for word, names in (

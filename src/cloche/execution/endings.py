@@ -69,8 +69,12 @@ class RunEndings:
         answer: str | None,
         last_message_id: MessageId | None,
         usage: Usage,
+        loose: Sequence[EventData] | None = None,
     ) -> Ended:
         """The run has completed with this answer.
+
+        ``loose`` is given when steps were begun that have no outcome: the events of their messages; those of their calls
+        are made here.
 
         Raises:
             LeaseLostError: another execution owns the run.
@@ -83,6 +87,8 @@ class RunEndings:
         events: list[EventData] = []
         if answer is not None:
             events.append(MessageCompleted(message_id=str(message_id), parts=parts))
+        if loose is not None:
+            events += [*loose, *await self._open_ends(tx, scope, run, now)]
         started = run.state_times.get(ExecutionState.STARTING, run.created_at)
         duration_ms = int((now - started).total_seconds() * 1000)
         events.append(AgentCompleted(message_id=message_id, usage=usage, duration_ms=duration_ms))

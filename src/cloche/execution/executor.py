@@ -10,15 +10,17 @@ from typing import TypeVar, cast
 
 from cloche.bus.local import Bus
 from cloche.clock import Clock
-from cloche.domain.agents import AgentSpec
+from cloche.domain.agents import AgentLimits, AgentSpec
 from cloche.domain.context import UserExecutionContext
 from cloche.domain.events import AgentStarted, Receipt
 from cloche.domain.messages import Message
 from cloche.domain.runs import ExecutionState, Failure, Run
 from cloche.domain.scope import Scope
 from cloche.domain.steps import Step
+from cloche.domain.text import sound_text
 from cloche.errors import (
     AgentFailedError,
+    AgentOutputTooLargeError,
     AgentReturnedNothingError,
     ClocheError,
     IllegalTransitionError,
@@ -85,9 +87,18 @@ class Executor:
         Cancellation: the program is stopped; the run stays as it is and is recovered later.
         """
         run = claimed.run
-        with self._telemetry.span("run", {"run_id": run.id, "agent": run.agent}):
-            handle, ending = await self._attempt(claimed, control)
-        await self._settle(claimed, control, handle, ending)
+        handle: RunHandle | None = None
+        try:
+            with self._telemetry.span("run", {"run_id": run.id, "agent": run.agent}):
+                handle, ending = await self._attempt(claimed, control)
+        except Exception as error:
+            ending = Ending(error=error)
+        try:
+            await self._settle(claimed, control, handle, ending)
+        except Exception as error:
+            # A fault of ours in the ending itself: the run still ends, and the log says why.
+            fault: Ending[str | None] = Ending(error=error)
+            await self._end(claimed, lambda tx: self._finish(tx, claimed, None, fault))
 
     async def _attempt(self, claimed: Claimed, control: RunControl) -> tuple[RunHandle | None, Ending[str | None]]:
         run = claimed.run
@@ -225,15 +236,20 @@ class Executor:
         run, scope = claimed.run, claimed.scope
         usage = run.usage if handle is None else handle.usage
         error = ending.error
-        answer = ending.value if ending.value and ending.value.strip() else None
+        answer = sound_text(ending.value) if ending.value and ending.value.strip() else None
         last = None if handle is None else handle.last_message_id
         if error is None and ending.stopped:
             error = AgentFailedError("the agent's own code cancelled its task")
         if error is None and answer is None and last is None:
             error = AgentReturnedNothingError()
+        if error is None and answer is not None and handle is not None:
+            error = _too_large(answer, handle.spec.limits)
+        loose = handle.unfinished() if handle is not None and handle.running_steps else None
         try:
             if error is None:
-                return await self._endings.complete(tx, scope, run, answer=answer, last_message_id=last, usage=usage)
+                return await self._endings.complete(
+                    tx, scope, run, answer=answer, last_message_id=last, usage=usage, loose=loose
+                )
             return await self._endings.fail(tx, scope, run, self._failure(run, error), usage=usage)
         except IllegalTransitionError:
             # The person's cancel was recorded first: the run is cancelling, and ends as cancelled.
@@ -269,7 +285,7 @@ class Executor:
     def _failure(self, run: Run, error: BaseException) -> Failure:
         ours = _cloche_error(error)
         if ours is not None:
-            return Failure(code=ours.code, message=ours.message, retryable=ours.retryable)
+            return Failure(code=ours.code, message=sound_text(ours.message), retryable=ours.retryable)
         self._telemetry.error(LogEvent.RUN_RAISED, error, run=run.id, agent=run.agent)
         failed = AgentFailedError(
             f"the agent raised {type(error).__name__}; the server's log has the details under {run.id}"
@@ -304,6 +320,13 @@ async def _stopping(flushing: asyncio.Task[None], control: RunControl) -> None:
         await asyncio.wait({flushing}, timeout=1.0)
         if control.reason is StopReason.DRAINED:
             return
+
+
+def _too_large(answer: str, limits: AgentLimits) -> AgentOutputTooLargeError | None:
+    limit = limits.max_answer_bytes
+    if len(answer) <= limit:
+        return None
+    return AgentOutputTooLargeError(f"the agent's answer has more than {limit} characters", details={"limit": limit})
 
 
 def _cloche_error(error: BaseException) -> ClocheError | None:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import cast
 
 import msgspec
 
@@ -24,6 +25,7 @@ from cloche.domain.events import (
 from cloche.domain.messages import Message, TextPart
 from cloche.domain.runs import Run
 from cloche.domain.steps import Step, StepKind, StepState
+from cloche.domain.text import sound_text, sound_value
 from cloche.domain.usage import Usage
 from cloche.errors import (
     AgentFailedError,
@@ -101,8 +103,10 @@ class StepHandle:
         if not self.begun:
             self.begin_soon()
         self.run.count_output(len(text))
-        self.text.append(text)
-        await self.run.writer.delta(MessageId(self.reference), text)
+        sound = sound_text(text)
+        self.text.append(sound)
+        self.run.unfinished_messages[self.index] = self.reference
+        await self.run.writer.delta(MessageId(self.reference), sound)
 
     def cost(self, model: str, usage: Usage) -> None:
         """The step's tokens are in the ledger when the step is."""
@@ -177,6 +181,7 @@ class RunHandle:
         self.usage = Usage()
         self.last_message_id: MessageId | None = None
         self.voided: dict[int, str] = {}
+        self.unfinished_messages: dict[int, str] = {}
         self._recorded = recorded
         self._waiting = waiting
         self._next = 0
@@ -195,7 +200,8 @@ class RunHandle:
         """The outcome of the step: recorded, or that of ``work``, which is recorded before this returns.
 
         ``payload`` is what the step is about; on replay it must be the same. ``interrupted`` is called in place of
-        ``work`` when an earlier attempt began the step and left no outcome.
+        ``work`` when an earlier attempt began the step and left no outcome. NUL and half characters in the name become
+        U+FFFD.
 
         Cancellation: safe; a step that was not recorded is done again.
 
@@ -203,6 +209,7 @@ class RunHandle:
             JournalMismatchError: the journal has another step at this place.
             ClocheError: the step failed, now or when it was recorded.
         """
+        name = sound_text(name)
         index, digest = self._number(payload)
         recorded = self._recorded.get(index)
         if recorded is not None:
@@ -217,12 +224,13 @@ class RunHandle:
 
     async def think(self, text: str) -> None:
         """The text is shown as what the agent thinks, once over all attempts."""
+        sound = sound_text(text)
 
         async def work(step: StepHandle) -> bytes:
-            step.finish_with(AgentThinking(text=text, step=step.index))
+            step.finish_with(AgentThinking(text=sound, step=step.index))
             return b""
 
-        await self.step(StepKind.THOUGHT, "think", text.encode(), work)
+        await self.step(StepKind.THOUGHT, "think", sound.encode(), work)
 
     async def ask(
         self,
@@ -238,8 +246,15 @@ class RunHandle:
         Guarantees: asked once over all attempts; the decision survives restarts.
         Cancellation: the run is cancelled while it waits by cancelling the run.
         """
-        payload = msgspec.json.encode({"tool": tool, "question": question, "arguments": arguments}, order="sorted")
-        asked = Question(tool=tool, question=question, arguments=arguments, schema=schema)
+        asked = Question(
+            tool=sound_text(tool),
+            question=sound_text(question),
+            arguments=cast("dict[str, object]", sound_value(arguments)),
+            schema=cast("dict[str, object]", sound_value(schema)),
+        )
+        payload = msgspec.json.encode(
+            {"tool": asked.tool, "question": asked.question, "arguments": asked.arguments}, order="sorted"
+        )
 
         async def work(step: StepHandle) -> bytes:
             approval = await self._await_decision(step, asked, expires_in)
@@ -247,6 +262,10 @@ class RunHandle:
 
         approval_id = await self.step(StepKind.APPROVAL, tool, payload, work)
         return await self._waiting.get(ApprovalId(approval_id.decode()))
+
+    def unfinished(self) -> list[EventData]:
+        """What tells that messages which broke off are void, when the agent goes on without them."""
+        return [StepRestarted(step=index, message_id=told) for index, told in self.unfinished_messages.items()]
 
     def count_output(self, size: int) -> None:
         """So much more text was written.
@@ -283,7 +302,7 @@ class RunHandle:
             name=recorded.name,
             digest=digest,
             reference=reference,
-            restarted=True,
+            restarted=recorded.kind is not StepKind.APPROVAL,
         )
 
     def _replay(self, recorded: Step) -> bytes:
@@ -319,6 +338,7 @@ class RunHandle:
             ending.messages = [MessageDraft(id=MessageId(message_id), parts=parts, index=len(ending.events))]
             ending.events.append(MessageCompleted(message_id=message_id, parts=parts, usage=handle.usage))
             self.last_message_id = MessageId(message_id)
+            del self.unfinished_messages[handle.index]
         elif handle.restarted:
             ending.events.insert(0, handle.restart_event())
         result = msgspec.json.encode(_Outcome(value=value, usage=handle.usage, message_id=message_id))
@@ -326,10 +346,13 @@ class RunHandle:
         await self.writer.write(ending)
 
     async def _record_failure(self, handle: StepHandle, error: ClocheError) -> None:
-        kept = _Recorded(error.code, error.message, error.retryable)
+        kept = _Recorded(error.code, sound_text(error.message), error.retryable)
         step = handle.as_step(StepState.FAILED, msgspec.json.encode(kept))
+        events = handle.ending.events
+        if self.unfinished_messages.pop(handle.index, None) is not None:
+            events = [StepRestarted(step=handle.index, message_id=handle.reference), *events]
         if self.writer.failure is None:
-            await self.writer.write(Entry(events=handle.ending.events, steps=[step], usage=handle.ending.usage))
+            await self.writer.write(Entry(events=events, steps=[step], usage=handle.ending.usage))
 
     async def _await_decision(self, step: StepHandle, asked: Question, expires_in: timedelta) -> Approval:
         await self.writer.flush()

@@ -81,6 +81,11 @@ class Supervised(Generic[T]):
         self._stopping = False
         self._timers: list[asyncio.TimerHandle] = []
 
+    @property
+    def stopping(self) -> bool:
+        """The code was asked to stop."""
+        return self._stopping
+
     def stop(self) -> None:
         """The code is asked to stop, and will be put down at the grace limit. More calls change nothing."""
         if self._stopping:

@@ -14,7 +14,7 @@ from cloche.domain.runs import ExecutionState, Run
 from cloche.domain.scope import Scope
 from cloche.domain.steps import Step
 from cloche.domain.usage import Usage
-from cloche.errors import ClocheError, StorageError
+from cloche.errors import ClocheError, LeaseLostError, StorageError
 from cloche.events.codec import draft
 from cloche.events.log import EventLog
 from cloche.ids import ExecutionId, MessageId
@@ -102,6 +102,7 @@ class RunWriter:
         self._timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._closed = False
+        self._ended = False
         self._failure: ClocheError | None = None
 
     @property
@@ -110,7 +111,9 @@ class RunWriter:
         return self._failure
 
     def put(self, entry: Entry) -> None:
-        """The entry will be durable soon, after everything put before."""
+        """The entry will be durable soon, after everything put before; it is dropped when the execution is over."""
+        if self._ended:
+            return
         self._close_delta()
         entry.at = self._clock.now()
         self._buffer.append(entry)
@@ -153,10 +156,12 @@ class RunWriter:
         """Everything put before is durable.
 
         Raises:
-            LeaseLostError: another execution owns the run.
+            LeaseLostError: another execution owns the run, or this one is over.
         """
         if self._failure is not None:
             raise self._failure
+        if self._ended:
+            raise LeaseLostError("the execution is over; nothing of it is written any more")
         done = asyncio.get_running_loop().create_future()
         self._waiters.append(done)
         self._due()
@@ -172,6 +177,14 @@ class RunWriter:
 
         Cancellation: what is being written stays written; the rest is dropped with the execution.
         """
+        try:
+            await self._flush_until_closed()
+        finally:
+            self._ended = True
+            for waiter in self._waiters:
+                waiter.cancel()
+
+    async def _flush_until_closed(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import msgspec
 from pydantic import BaseModel
@@ -16,6 +16,7 @@ from cloche.domain.approvals import ApprovalState
 from cloche.domain.events import ErrorShown, ToolCompleted, ToolExecuting, ToolProgress
 from cloche.domain.permissions import decide
 from cloche.domain.steps import StepKind
+from cloche.domain.text import sound_text, sound_value
 from cloche.domain.tools import (
     MAX_RESULT_BYTES,
     RESULT_MARKER,
@@ -122,7 +123,7 @@ class ToolDispatcher:
         Raises:
             LeaseLostError: another execution owns the run.
         """
-        given = _plain(arguments)
+        given, name = _plain(arguments), sound_text(name)
         call = await self._prepare(run, name, given)
         kept, reference = await self._journaled(run, call, given)
         return ToolResult(
@@ -235,6 +236,8 @@ class ToolDispatcher:
         supervised.stop_after(tool.spec.timeout.total_seconds())
         ending = await supervised.run()
         duration_ms = int((self._clock.monotonic() - started) * 1000)
+        if ending.stopped and not supervised.stopping:
+            return _failed(ToolFailedError(f"{call.name} cancelled itself"), duration_ms)
         if ending.stopped:
             limit = tool.spec.timeout.total_seconds()
             return _failed(
@@ -259,7 +262,7 @@ class ToolDispatcher:
     async def _invoke(self, step: StepHandle, call: _Call, tool: Tool) -> object:
         arguments = tool.validate(call.arguments)
         if tool.in_process:
-            value, size = await run_in_process(tool.function, call.arguments)
+            value, size = await run_in_process(tool.function, _plain(arguments))
             return value if size is None else _Cut(str(value), size)
 
         def progress(text: str, fraction: float | None) -> None:
@@ -288,7 +291,12 @@ class ToolDispatcher:
 
 
 def _plain(arguments: Mapping[str, object]) -> dict[str, object]:
-    return cast("dict[str, object]", to_jsonable_python(dict(arguments), fallback=str))
+    return cast("dict[str, object]", _sound_json(dict(arguments)))
+
+
+def _sound_json(value: object, *, inf_nan_mode: Literal["constants", "null"] = "constants") -> object:
+    """The value as a JSON value without NUL and half characters; texts come both before and out of foreign objects."""
+    return sound_value(to_jsonable_python(sound_value(value), fallback=str, inf_nan_mode=inf_nan_mode))
 
 
 def _failure(kept: _Kept) -> ToolFailure | None:
@@ -319,7 +327,7 @@ def _executing(step: StepHandle, call: _Call) -> ToolExecuting:
 
 
 def _failed(error: ClocheError, duration_ms: int) -> _Kept:
-    return _Kept(ok=False, code=error.code, message=capped(error.message, 4096), duration_ms=duration_ms)
+    return _Kept(ok=False, code=error.code, message=capped(sound_text(error.message), 4096), duration_ms=duration_ms)
 
 
 class _Cut(NamedTuple):
@@ -330,7 +338,8 @@ class _Cut(NamedTuple):
 
 
 def _cut(text: str, size: int) -> str:
-    return text[:MAX_RESULT_BYTES] + RESULT_MARKER.format(size=size, limit=MAX_RESULT_BYTES)
+    kept = sound_text(text[:MAX_RESULT_BYTES]).encode()[:MAX_RESULT_BYTES].decode("utf-8", "ignore")
+    return kept + RESULT_MARKER.format(size=size, limit=MAX_RESULT_BYTES)
 
 
 def _bounded(value: object) -> object:
@@ -338,7 +347,9 @@ def _bounded(value: object) -> object:
     if isinstance(value, _Cut):
         return _cut(value.text, value.size)
     if isinstance(value, str):
-        return _cut(value, len(value)) if len(value) > MAX_RESULT_BYTES else capped(value)
-    plain = to_jsonable_python(value, fallback=str, inf_nan_mode="null")
+        if len(value) > MAX_RESULT_BYTES:
+            return _cut(value, len(value.encode("utf-8", "replace")))
+        return capped(sound_text(value))
+    plain = _sound_json(value, inf_nan_mode="null")
     encoded = msgspec.json.encode(plain)
     return plain if len(encoded) <= MAX_RESULT_BYTES else capped(encoded.decode())

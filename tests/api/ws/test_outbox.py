@@ -18,7 +18,7 @@ from cloche.ids import ThreadId
 from cloche.storage.database import Transaction
 from cloche.storage.events import EventRepository
 from cloche.telemetry import Figures
-from support.edges import append, make_thread
+from support.edges import append, eventually, make_thread
 from support.world import add_person
 
 
@@ -248,3 +248,33 @@ async def test_what_was_read_for_a_subscription_that_is_gone_is_dropped(
     assert taking.result() is None
     assert not following.unfollow(thread_id)
     assert services.log._hub.followers == 0
+
+
+async def test_a_thread_that_moves_while_it_is_subscribed_to_is_not_missed(
+    services: Services, outbox: Outbox, wire: Socket, scope: Scope, thread_id: ThreadId
+):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(outbox.following.follow(scope, thread_id, after=0, epoch=None))
+        await asyncio.sleep(0)
+        await append(services.log, services, scope, thread_id, "a")
+        await append(services.log, services, scope, thread_id, "b")
+    frames = await wire.until(1)
+    while frames[-1]["events"][-1]["seq"] < 2:
+        frames = await wire.until(len(frames) + 1)
+
+    assert [event["seq"] for frame in frames for event in frame["events"]] == [1, 2]
+
+
+async def test_a_thread_that_moved_and_has_nothing_to_say_is_passed_over(
+    services: Services, outbox: Outbox, wire: Socket, scope: Scope, thread_id: ThreadId
+):
+    await append(services.log, services, scope, thread_id, "a")
+    await outbox.following.follow(scope, thread_id, after=0, epoch=None)
+    await wire.until(1)
+    followed = outbox.following._followed[thread_id]
+    followed.subscription.moved()
+    followed.subscription.moved()
+    outbox.put(b"1")
+
+    assert (await wire.until(2))[1] == 1
+    await eventually(lambda: not outbox.following.has_moved)

@@ -1,0 +1,244 @@
+"""However the inside of an execution fails, its run ends, with the reason, and what it says can be stored and sent."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.faults import FaultyDatabase
+from support.world import World, working
+
+from cloche.agents.function import AgentRun, Write
+from cloche.clock import SystemClock
+from cloche.domain.approvals import ApprovalDecision
+from cloche.domain.event_order import check_run, decoded
+from cloche.domain.events import AgentFailed, ApprovalRequested, Envelope, MessageCompleted, MessageDelta, ToolCompleted
+from cloche.domain.runs import ExecutionState
+from cloche.domain.scope import Scope
+from cloche.errors import AgentFailedError, StorageUnavailableError, ToolFailedError
+from cloche.execution.program import Program
+from cloche.ids import ApprovalId, ThreadId
+from cloche.storage.messages import MessageRepository
+from cloche.storage.pages import PageRequest
+from cloche.storage.sqlite import SqliteDatabase
+from cloche.tools.tool import tool
+
+HALF = "\ud83d"
+MARK = "\ufffd"
+
+
+@pytest.fixture
+def faulty(database: SqliteDatabase) -> FaultyDatabase:
+    return FaultyDatabase(database)
+
+
+@pytest.fixture
+async def shaky(faulty: FaultyDatabase, clock: SystemClock):
+    """A world at work over a database that the test can make fail."""
+    async with working(World(faulty, clock)) as world:  # type: ignore[arg-type]
+        yield world
+
+
+async def finished(world: World, agent, **options: object) -> tuple[Scope, list[Envelope]]:
+    world.programs.add("agent", agent, **options)  # type: ignore[arg-type]
+    scope = await world.person()
+    events = await world.until(scope, await world.send(scope))
+    assert check_run(events) == []
+    return scope, events
+
+
+def failure(events: list[Envelope]) -> AgentFailed:
+    failed = decoded(events[-1])
+    assert isinstance(failed, AgentFailed)
+    return failed
+
+
+async def test_a_fault_of_ours_while_a_run_writes_ends_the_run(shaky: World, faulty: FaultyDatabase):
+    async def agent(run: AgentRun) -> str:
+        faulty.fail_next.append(RuntimeError("a fault of ours"))
+        await run.think("hm")
+        return "never"
+
+    _, events = await finished(shaky, agent)
+
+    assert failure(events).code == "agent_failed"
+    assert "fault of ours" not in failure(events).message
+
+
+async def test_a_fault_of_ours_while_a_run_ends_still_ends_it(shaky: World, faulty: FaultyDatabase):
+    async def agent(run: AgentRun) -> str:
+        await run.think("hm")
+        faulty.fail_next.append(RuntimeError("a fault of ours"))
+        return "nearly"
+
+    scope, events = await finished(shaky, agent)
+    following = await shaky.send(scope, thread_id=events[0].thread_id)
+
+    assert failure(events).code == "agent_failed"
+    assert (await shaky.until(scope, following))[-1].type == "agent_completed"
+
+
+async def test_a_database_that_is_away_for_a_while_delays_the_end_and_loses_nothing(
+    shaky: World, faulty: FaultyDatabase
+):
+    async def agent(run: AgentRun) -> str:
+        await run.think("hm")
+        faulty.fail_next += [StorageUnavailableError("away")] * 2
+        return "answer"
+
+    scope, events = await finished(shaky, agent)
+
+    assert [event.type for event in events][2:] == [
+        "agent_started",
+        "agent_thinking",
+        "message_completed",
+        "agent_completed",
+    ]
+    assert faulty.refused == 2
+    assert scope
+
+
+async def test_an_agent_that_cannot_be_made_fails_its_run(world: World):
+    def make() -> Program:
+        raise OSError("no such file")
+
+    async def unused(run: AgentRun) -> None: ...
+
+    world.programs.add("agent", unused)
+    world.programs.add_program(world.programs.spec("agent"), make)
+    scope = await world.person()
+
+    events = await world.until(scope, await world.send(scope))
+
+    assert failure(events).code == "agent_failed"
+    assert "no such file" not in failure(events).message
+    assert check_run(events) == []
+
+
+async def test_an_agent_that_is_gone_meanwhile_fails_its_run_with_that_reason(idle_world: World):
+    async def unused(run: AgentRun) -> None: ...
+
+    idle_world.programs.add("agent", unused)
+    scope = await idle_world.person()
+    accepted = await idle_world.send(scope)
+    idle_world.programs._specs.clear()
+
+    async with working(idle_world):
+        events = await idle_world.until(scope, accepted)
+
+    assert failure(events).code == "agent_unavailable"
+
+
+async def test_the_first_error_of_ours_in_a_group_is_the_run_s_reason(world: World):
+    async def agent(run: AgentRun) -> str:
+        raise ExceptionGroup("two", [ValueError("x"), ExceptionGroup("one", [ToolFailedError("the real reason")])])
+
+    _, events = await finished(world, agent)
+
+    assert (failure(events).code, failure(events).message) == ("tool_failed", "the real reason")
+
+
+# Text that is none
+
+
+async def messages(world: World, scope: Scope, thread_id: str) -> list[str]:
+    page = await world.database.read(
+        lambda tx: MessageRepository(scope).list(tx, ThreadId(thread_id), PageRequest(limit=10))
+    )
+    return [message.text for message in reversed(page.items)]
+
+
+@pytest.mark.parametrize("bad", [HALF, "\udfff", "\x00"], ids=["first half", "second half", "nul"])
+async def test_an_agent_s_unsound_text_is_mended_everywhere_and_the_run_completes(world: World, bad: str):
+    async def agent(run: AgentRun) -> str:
+        await run.think(f"thought{bad}")
+
+        async def writing(write: Write) -> None:
+            for piece in ("a", bad, "b", f"{bad}\ude00"):
+                await write(piece)
+
+        await run.stream(writing, name=f"stream{bad}")
+        return f"answer{bad}"
+
+    scope, events = await finished(world, agent)
+
+    deltas = [data.text for data in map(decoded, events) if isinstance(data, MessageDelta)]
+    wholes = [data.parts[0].text for data in map(decoded, events) if isinstance(data, MessageCompleted)]
+    assert "".join(deltas) == wholes[0] == f"a{MARK}b{MARK}{MARK}"
+    assert wholes[1] == f"answer{MARK}"
+    assert (await messages(world, scope, events[0].thread_id))[1:] == wholes
+    assert events[-1].type == "agent_completed"
+
+
+async def test_an_unsound_message_of_an_error_is_mended(world: World):
+    async def agent(run: AgentRun) -> str:
+        raise AgentFailedError(f"because {HALF}\x00")
+
+    scope, events = await finished(world, agent)
+
+    assert failure(events).message == f"because {MARK}{MARK}"
+    run = await world.run(scope, events[0].run_id or "")
+    assert run.failure is not None
+    assert run.failure.message == failure(events).message
+
+
+async def test_unsound_arguments_results_and_names_of_tools_are_mended(world: World):
+    async def echo(text: str) -> dict[str, object]:
+        """Say it again."""
+        return {f"key{HALF}": [text, HALF]}
+
+    async def plain(text: str) -> str:
+        """Say it again."""
+        return text + HALF
+
+    async def fails(text: str) -> str:
+        """Fail."""
+        raise ToolFailedError(f"failed {HALF}")
+
+    results: list[object] = []
+
+    async def agent(run: AgentRun) -> str:
+        for name in ("echo", "plain", "fails", f"none{HALF}"):
+            result = await run.call_tool(name, text=f"x{HALF}")
+            results.append(result.value if result.ok else result.failure and result.failure.message)
+        return "done"
+
+    tools = {"echo": tool(echo), "plain": tool(plain), "fails": tool(fails)}
+    _, events = await finished(world, agent, tools=tools)
+
+    assert results[:3] == [{f"key{MARK}": [f"x{MARK}", MARK]}, f"x{MARK}{MARK}", f"failed {MARK}"]
+    completed = [data for data in map(decoded, events) if isinstance(data, ToolCompleted)]
+    assert [data.tool for data in completed] == ["echo", "plain", "fails", f"none{MARK}"]
+    assert events[-1].type == "agent_completed"
+
+
+async def test_an_unsound_question_is_mended_and_can_be_answered(world: World):
+    async def agent(run: AgentRun) -> str:
+        approval = await run.ask(f"may I{HALF}?", arguments={"a": HALF}, schema={"b": [HALF, "\x00"]})
+        return f"{approval.question} {json.dumps(dict(approval.arguments), ensure_ascii=False)}"
+
+    world.programs.add("agent", agent)
+    scope = await world.person()
+    accepted = await world.send(scope)
+    requested = decoded((await world.until(scope, accepted, "approval_requested"))[-1])
+    assert isinstance(requested, ApprovalRequested)
+    await world.decisions.decide(scope, ApprovalId(requested.approval_id), ApprovalDecision.APPROVE)
+    events = await world.until(scope, accepted)
+
+    assert requested.question == f"may I{MARK}?"
+    assert requested.schema == {"b": [MARK, MARK]}
+    [answer] = [data.parts[0].text for data in map(decoded, events) if isinstance(data, MessageCompleted)]
+    assert answer == f'may I{MARK}? {{"a": "{MARK}"}}'
+
+
+async def test_adversarial_but_sound_text_goes_through_unchanged(world: World):
+    text = 'quotes " \\ 😀 \u2028\u2029 </script> \r\n\t \ufeff ' + "x" * 10_000
+
+    async def agent(run: AgentRun) -> str:
+        await run.say(text)
+        return text
+
+    scope, events = await finished(world, agent)
+
+    assert (await messages(world, scope, events[0].thread_id))[1:] == [text, text]
+    assert await world.state(scope, events[0].run_id or "") is ExecutionState.COMPLETED
