@@ -21,7 +21,7 @@ from cloche.api.wire.connections import Connections
 from cloche.api.wire.services import Check, EdgeLimits, Services
 from cloche.api.ws.routes import websocket_routes
 from cloche.auth.attempts import LoginLimiter
-from cloche.auth.keys import load_keys
+from cloche.auth.keys import SigningKeys, load_keys
 from cloche.auth.passwords import Passwords
 from cloche.auth.policy import SignInPolicy
 from cloche.auth.sessions import SignIn
@@ -105,6 +105,7 @@ class App:
 
     async def _retain(self) -> None:
         trimmed, purged = await self.retention.sweep()
+        await self.sign_in.remove_expired()
         if trimmed or purged:
             self.telemetry.info(LogEvent.RETENTION_SWEPT, events=trimmed, threads=purged)
 
@@ -128,6 +129,30 @@ class App:
                 self.telemetry.warning(LogEvent.LOOP_LAGGED, lag_s=round(lag, 3))
 
 
+@dataclass(slots=True, kw_only=True)
+class _Core:
+    """The lower floors, opened."""
+
+    database: SqliteDatabase
+    log: EventLog
+    bus: LocalBus
+    clock: Clock
+    telemetry: Telemetry
+    models: ModelAgents
+    registry: AgentRegistry
+
+
+@dataclass(slots=True, kw_only=True)
+class _Execution:
+    """The durable running of agents."""
+
+    cancellation: Cancellation
+    decisions: Decisions
+    recovery: Recovery
+    intake: Intake
+    worker: Worker
+
+
 @asynccontextmanager
 async def build(
     settings: Settings, *, clock: Clock, base_url: str | None = None, folder: Path | None = None
@@ -141,44 +166,108 @@ async def build(
         StorageError: the data folder or database cannot be used.
     """
     async with AsyncExitStack() as stack:
-        telemetry, flush = make_telemetry(settings.telemetry, __version__)
-        stack.callback(flush)
-        stack.enter_context(owned(settings.data))
-        database = await stack.enter_async_context(open_sqlite(settings.data / DATABASE_FILE, clock=clock))
+        core = await _open_core(settings, clock, folder or Path.cwd(), stack)
+        execution = _execution(core, settings)
+        keys = await asyncio.to_thread(load_keys, settings.data / "keys")
+        sign_in = _sign_in(core, keys)
+        await sign_in.catch_up()
+        setup_secret = await sign_in.setup.ensure_setup()
+        model = model_config(settings.model)
+        probe = await core.models.probe(model)
+        state = DrainState()
+        services = Services(
+            database=core.database,
+            log=core.log,
+            bus=core.bus,
+            intake=execution.intake,
+            cancellation=execution.cancellation,
+            decisions=execution.decisions,
+            sign_in=sign_in,
+            keys=keys,
+            clock=clock,
+            telemetry=core.telemetry,
+            limits=EdgeLimits(),
+            origins=frozenset({*settings.origins, *([base_url] if base_url else [])}),
+            agents=core.registry.list,
+            run_counts=execution.recovery.counts,
+            readiness=lambda: _readiness(core, probe, model),
+            writer_figures=lambda: _writer_figures(core, execution.worker),
+            is_draining=lambda: state.draining,
+            version=__version__,
+        )
+        connections = Connections(sign_in, clock)
+        live = [*websocket_routes(services, connections), *sse_routes(services, connections)]
+        yield App(
+            asgi=rest_app(services, extra_routes=live),
+            services=services,
+            settings=settings,
+            database=core.database,
+            telemetry=core.telemetry,
+            clock=clock,
+            worker=execution.worker,
+            recovery=execution.recovery,
+            retention=Retention(core.database, clock, _keep(settings)),
+            connections=connections,
+            intake=execution.intake,
+            sign_in=sign_in,
+            model=model,
+            setup_secret=setup_secret,
+            state=state,
+            warm_up=lambda: core.registry.prepare(settings.default_agent),
+        )
 
-        log = EventLog(database, Hub())
-        bus = LocalBus()
-        models = ModelAgents(stack, clock)
-        tools = make_tools(settings, builtin_tools(database, clock), folder or Path.cwd())
-        registry = AgentRegistry(
-            make_agents(settings, models, folder or Path.cwd()),
-            default=settings.default_agent,
-            tools=tools,
-            clock=clock,
-            telemetry=telemetry,
-        )
-        cancellation = Cancellation(database=database, log=log, bus=bus, clock=clock)
-        decisions = Decisions(database=database, log=log, bus=bus, clock=clock)
-        recovery = Recovery(database=database, log=log, bus=bus, clock=clock, telemetry=telemetry)
-        intake = Intake(
+
+async def _open_core(settings: Settings, clock: Clock, folder: Path, stack: AsyncExitStack) -> _Core:
+    telemetry, flush = make_telemetry(settings.telemetry, __version__)
+    stack.callback(flush)
+    stack.enter_context(owned(settings.data))
+    database = await stack.enter_async_context(open_sqlite(settings.data / DATABASE_FILE, clock=clock))
+    models = ModelAgents(stack, clock)
+    tools = make_tools(settings, builtin_tools(database, clock), folder)
+    registry = AgentRegistry(
+        make_agents(settings, models, folder),
+        default=settings.default_agent,
+        tools=tools,
+        clock=clock,
+        telemetry=telemetry,
+    )
+    return _Core(
+        database=database,
+        log=EventLog(database, Hub()),
+        bus=LocalBus(),
+        clock=clock,
+        telemetry=telemetry,
+        models=models,
+        registry=registry,
+    )
+
+
+def _execution(core: _Core, settings: Settings) -> _Execution:
+    database, log, bus, clock, telemetry = core.database, core.log, core.bus, core.clock, core.telemetry
+    cancellation = Cancellation(database=database, log=log, bus=bus, clock=clock)
+    executor = Executor(
+        database=database,
+        log=log,
+        bus=bus,
+        clock=clock,
+        telemetry=telemetry,
+        programs=core.registry,
+        grace=timedelta(seconds=settings.runs.grace_s),
+    )
+    return _Execution(
+        cancellation=cancellation,
+        decisions=Decisions(database=database, log=log, bus=bus, clock=clock),
+        recovery=Recovery(database=database, log=log, bus=bus, clock=clock, telemetry=telemetry),
+        intake=Intake(
             database=database,
             log=log,
             bus=bus,
             clock=clock,
             telemetry=telemetry,
-            programs=registry,
+            programs=core.registry,
             cancellation=cancellation,
-        )
-        executor = Executor(
-            database=database,
-            log=log,
-            bus=bus,
-            clock=clock,
-            telemetry=telemetry,
-            programs=registry,
-            grace=timedelta(seconds=settings.runs.grace_s),
-        )
-        worker = Worker(
+        ),
+        worker=Worker(
             name=f"worker-{os.getpid()}",
             database=database,
             bus=bus,
@@ -186,81 +275,32 @@ async def build(
             telemetry=telemetry,
             executor=executor,
             concurrency=settings.runs.concurrency,
-        )
-
-        policy = SignInPolicy()
-        keys = await asyncio.to_thread(load_keys, settings.data / "keys")
-        sign_in = SignIn(
-            database=database,
-            clock=clock,
-            tokens=AccessTokens(keys, clock, policy),
-            passwords=Passwords(),
-            limiter=LoginLimiter(clock),
-            policy=policy,
-        )
-        await sign_in.catch_up()
-        setup_secret = await sign_in.setup.ensure_setup()
-
-        model = model_config(settings.model)
-        probe = await models.probe(model)
-        state = DrainState()
-        services = Services(
-            database=database,
-            log=log,
-            bus=bus,
-            intake=intake,
-            cancellation=cancellation,
-            decisions=decisions,
-            sign_in=sign_in,
-            keys=keys,
-            clock=clock,
-            telemetry=telemetry,
-            limits=EdgeLimits(),
-            origins=frozenset({*settings.origins, *([base_url] if base_url else [])}),
-            agents=registry.list,
-            run_counts=recovery.counts,
-            readiness=lambda: _readiness(database, bus, probe, model),
-            writer_figures=lambda: _writer_figures(database, bus, worker),
-            is_draining=lambda: state.draining,
-            version=__version__,
-        )
-        connections = Connections(sign_in, clock)
-        asgi = rest_app(
-            services,
-            extra_routes=[*websocket_routes(services, connections), *sse_routes(services, connections)],
-        )
-        yield App(
-            asgi=asgi,
-            services=services,
-            settings=settings,
-            database=database,
-            telemetry=telemetry,
-            clock=clock,
-            worker=worker,
-            recovery=recovery,
-            retention=Retention(database, clock, _keep(settings)),
-            connections=connections,
-            intake=intake,
-            sign_in=sign_in,
-            model=model,
-            setup_secret=setup_secret,
-            state=state,
-            warm_up=lambda: registry.prepare(settings.default_agent),
-        )
+        ),
+    )
 
 
-async def _readiness(
-    database: SqliteDatabase, bus: LocalBus, probe: ModelProbe, model: ModelConfig
-) -> dict[str, Check]:
+def _sign_in(core: _Core, keys: SigningKeys) -> SignIn:
+    policy = SignInPolicy()
+    return SignIn(
+        database=core.database,
+        clock=core.clock,
+        tokens=AccessTokens(keys, core.clock, policy),
+        passwords=Passwords(),
+        limiter=LoginLimiter(core.clock),
+        policy=policy,
+    )
+
+
+async def _readiness(core: _Core, probe: ModelProbe, model: ModelConfig) -> dict[str, Check]:
     try:
-        seconds = await database.ping()
+        seconds = await core.database.ping()
         written = Check(ok=True, detail="a row was written", latency_ms=round(seconds * 1000, 2))
     except StorageError as error:
         written = Check(ok=False, detail=error.message)
     found = await probe.check()
     return {
         "database": written,
-        "bus": Check(ok=True, detail=f"in process, {bus.depth} offers wait"),
+        "bus": Check(ok=True, detail=f"in process, {core.bus.depth} offers wait"),
         "model": Check(ok=found.ok is not False, detail=f"{model.name}: {found.detail}", latency_ms=found.latency_ms),
     }
 
@@ -269,14 +309,14 @@ def _keep(settings: Settings) -> Keep:
     return Keep(age=timedelta(days=settings.retention.days), events=settings.retention.events)
 
 
-def _writer_figures(database: SqliteDatabase, bus: LocalBus, worker: Worker) -> dict[str, float]:
-    figures = database.figures
+def _writer_figures(core: _Core, worker: Worker) -> dict[str, float]:
+    figures = core.database.figures
     return {
         "storage_commits_total": figures.commits,
         "storage_transactions_total": figures.transactions,
         "storage_failures_total": figures.failures,
         "storage_largest_batch": figures.largest_batch,
-        "storage_waiting": database.waiting,
-        "dispatch_queue_depth": bus.depth,
+        "storage_waiting": core.database.waiting,
+        "dispatch_queue_depth": core.bus.depth,
         "runs_working": worker.working,
     }

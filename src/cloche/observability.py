@@ -79,7 +79,7 @@ def _nothing() -> None:
 def _spans(settings: TelemetrySettings, version: str) -> tuple[SpanMaker | None, Callable[[], None]]:
     if settings.otlp_endpoint is None:
         return None, _nothing
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 -- costs 0.1 s
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 -- its import costs 0.1 s
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 -- needed only where spans are wanted
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 -- needed only where spans are wanted
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 -- needed only where spans are wanted

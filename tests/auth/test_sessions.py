@@ -526,3 +526,18 @@ def test_a_sign_in_shows_no_token() -> None:
     assert "AAA" not in shown
     assert "RRR" not in shown
     assert "a@b" not in shown
+
+
+# What is over
+
+
+async def test_rows_of_expired_sessions_are_removed_a_day_later(house) -> None:
+    await house.add("ada")
+    await house.login("ada")
+
+    house.clock.advance(house.policy.session_lifetime + timedelta(hours=1))
+    kept = await house.sign_in.remove_expired()
+    house.clock.advance(timedelta(days=1))
+    removed = await house.sign_in.remove_expired()
+
+    assert (kept, removed) == (0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
@@ -41,6 +42,7 @@ from cloche.ids import ApprovalId
 from cloche.settings import Settings, load
 from cloche.telemetry import LogEvent
 from cloche.tools.tool import Tool
+from support.server_process import PASSWORD, ServerProcess
 from support.world import World, opened_world, working
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +106,7 @@ def test_the_generated_pages_are_what_the_code_says() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_page_that_says_something_else_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("docs_generator", ROOT / "scripts" / "docs.py")
     assert spec is not None
@@ -316,6 +319,7 @@ def said(events: list[Envelope]) -> list[str]:
     return [one.parts[0].text for one in found if isinstance(one, MessageCompleted)]
 
 
+@pytest.mark.slow
 async def test_the_agent_of_the_readme_greets(greeter: Taught, world: World) -> None:
     greeter.add_to(world)
     scope = await world.person()
@@ -325,6 +329,7 @@ async def test_the_agent_of_the_readme_greets(greeter: Taught, world: World) -> 
     assert said(events) == ["Hello, F-E-R-N!"]
 
 
+@pytest.mark.slow
 async def test_the_gardener_of_the_tutorial_leaves_warm_plants_alone(gardener: Taught, world: World) -> None:
     gardener.add_to(world)
     scope = await world.person()
@@ -340,6 +345,7 @@ async def approve(world: World, scope: Scope, accepted: Accepted, decision: Appr
     await world.decisions.decide(scope, ApprovalId(asked.approval_id), decision)
 
 
+@pytest.mark.slow
 async def test_the_gardener_takes_no_for_an_answer(gardener: Taught, world: World) -> None:
     gardener.add_to(world)
     scope = await world.person()
@@ -352,6 +358,7 @@ async def test_the_gardener_takes_no_for_an_answer(gardener: Taught, world: Worl
     )
 
 
+@pytest.mark.slow
 async def test_after_the_crash_of_the_tutorial_nothing_is_done_twice_in_silence(
     gardener: Taught, database_path: Path
 ) -> None:
@@ -371,6 +378,25 @@ async def test_after_the_crash_of_the_tutorial_nothing_is_done_twice_in_silence(
 
     assert [event.type for event in events].count("approval_requested") == 1
     assert said(events)[-1].startswith("I did not cover your plants: the server stopped while cover_plants was running")
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_the_doctor_walks_the_golden_path(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, config="")
+    server.add_user("you@example.org")
+    server.start()
+    try:
+        done = server.command(
+            "doctor", "--json", "--url", server.url, "--email", "you@example.org", "--password-stdin", text=PASSWORD
+        )
+    finally:
+        server.kill()
+
+    # A machine that does much else makes a check slow; that is not what is tested here.
+    verdicts = {check["name"]: check["verdict"] for check in json.loads(done.stdout)["checks"]}
+    assert verdicts.keys() >= {"ready", "run", "events in order", "read back", "resume", "foreign thread"}
+    assert set(verdicts.values()) <= {"ok", "slow"}, done.stdout
 
 
 def test_the_pydantic_ai_agent_of_the_how_to_is_loaded(folder: Path, clock: SystemClock) -> None:

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.logs import append, make_thread
 
 from cloche.clock import SystemClock
 from cloche.domain.event_order import decoded
@@ -22,6 +21,7 @@ from cloche.events.log import EventLog
 from cloche.ids import RunId, ThreadId
 from cloche.storage.events import EventDraft, StoredEvent
 from cloche.storage.sqlite import SqliteDatabase
+from support.logs import append, make_thread
 
 AT = datetime(2031, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 NASTY = [

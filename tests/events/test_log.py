@@ -6,8 +6,6 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from support.logs import append, make_thread, seqs, set_retention
-from support.world import World, add_person
 
 from cloche.agents.function import AgentRun
 from cloche.clock import SystemClock
@@ -21,6 +19,8 @@ from cloche.ids import RunId, ThreadId, UserId
 from cloche.storage.events import Keep, RetentionRepository
 from cloche.storage.sqlite import SqliteDatabase
 from cloche.storage.threads import ThreadRepository
+from support.logs import append, make_thread, seqs, set_retention
+from support.world import World, add_person
 
 DAY = timedelta(days=1)
 

@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.logs import append, make_thread, seqs, set_retention
-from support.world import World, opened_world
 
 from cloche.agents.function import AgentRun
 from cloche.domain.scope import Scope
@@ -17,6 +15,8 @@ from cloche.ids import RunId, ThreadId
 from cloche.storage.events import EventRepository, Keep, LogBounds, StoredEvent
 from cloche.storage.threads import ThreadRepository
 from cloche.testing.clock import ManualClock
+from support.logs import append, make_thread, seqs, set_retention
+from support.world import World, opened_world
 
 DAY = timedelta(days=1)
 

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.logs import HeldDatabase, append, make_thread, seqs, set_retention
 
 from cloche.clock import SystemClock
 from cloche.domain.scope import Scope, SystemScope
@@ -19,6 +18,7 @@ from cloche.events.subscription import Subscription
 from cloche.ids import ThreadId
 from cloche.storage.events import Keep, RetentionRepository, StoredEvent
 from cloche.storage.sqlite import SqliteDatabase
+from support.logs import HeldDatabase, append, make_thread, seqs, set_retention
 
 
 class Site:

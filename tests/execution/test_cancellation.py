@@ -6,8 +6,6 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from support.faults import FaultyDatabase
-from support.world import World, working
 
 from cloche.agents.function import AgentRun, Write
 from cloche.clock import SystemClock
@@ -19,6 +17,8 @@ from cloche.errors import ModelUnavailableError, NotFoundError
 from cloche.ids import ApprovalId, RunId, ThreadId
 from cloche.storage.sqlite import SqliteDatabase
 from cloche.tools.tool import tool
+from support.faults import FaultyDatabase
+from support.world import World, working
 
 
 async def hangs(run: AgentRun) -> None:

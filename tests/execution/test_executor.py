@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.faults import FaultyDatabase
-from support.world import World, working
 
 from cloche.agents.function import AgentRun, Write
 from cloche.clock import SystemClock
@@ -22,6 +20,8 @@ from cloche.storage.messages import MessageRepository
 from cloche.storage.pages import PageRequest
 from cloche.storage.sqlite import SqliteDatabase
 from cloche.tools.tool import tool
+from support.faults import FaultyDatabase
+from support.world import World, working
 
 HALF = "\ud83d"
 MARK = "\ufffd"
@@ -68,11 +68,12 @@ async def test_a_fault_of_ours_while_a_run_writes_ends_the_run(shaky: World, fau
 async def test_a_fault_of_ours_while_a_run_ends_still_ends_it(shaky: World, faulty: FaultyDatabase):
     async def agent(run: AgentRun) -> str:
         await run.think("hm")
-        faulty.fail_next.append(RuntimeError("a fault of ours"))
+        if run.text == "hello":
+            faulty.fail_next.append(RuntimeError("a fault of ours"))
         return "nearly"
 
     scope, events = await finished(shaky, agent)
-    following = await shaky.send(scope, thread_id=events[0].thread_id)
+    following = await shaky.send(scope, "once more", thread_id=events[0].thread_id)
 
     assert failure(events).code == "agent_failed"
     assert (await shaky.until(scope, following))[-1].type == "agent_completed"

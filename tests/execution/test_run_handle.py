@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from support.world import World, opened_world, working
 
 from cloche.agents.function import AgentRun, Write
 from cloche.domain.agents import AgentLimits
@@ -19,6 +18,7 @@ from cloche.errors import LeaseLostError, ModelUnavailableError, ToolDeniedError
 from cloche.execution.run_handle import RunHandle, StepHandle
 from cloche.ids import ApprovalId, RunId
 from cloche.tools.tool import tool
+from support.world import World, opened_world, working
 
 
 def of(events: list[Envelope], kind: str) -> list[object]:

@@ -6,8 +6,6 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from support.faults import FaultyDatabase
-from support.world import World, working
 
 from cloche.agents.function import AgentRun
 from cloche.clock import SystemClock
@@ -20,6 +18,8 @@ from cloche.errors import StorageUnavailableError
 from cloche.execution.control import ActiveRuns, RunControl, StopReason
 from cloche.ids import ApprovalId, RunId
 from cloche.storage.sqlite import SqliteDatabase
+from support.faults import FaultyDatabase
+from support.world import World, working
 
 
 async def hangs(run: AgentRun) -> None:
@@ -176,7 +176,9 @@ async def test_no_more_runs_are_executed_at_once_than_the_process_may(database: 
     assert at_once == 2
 
 
-async def test_a_claim_that_the_database_refuses_leaves_the_run_to_the_sweep(database: SqliteDatabase, clock: SystemClock):
+async def test_a_claim_that_the_database_refuses_leaves_the_run_to_the_sweep(
+    database: SqliteDatabase, clock: SystemClock
+):
     faulty = FaultyDatabase(database)
     world = World(faulty, clock)  # type: ignore[arg-type]
     world.programs.add("agent", answers)

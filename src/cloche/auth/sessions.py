@@ -33,6 +33,7 @@ from cloche.ids import SessionId
 from cloche.storage.audit import AuditRepository
 from cloche.storage.database import Database, Transaction
 from cloche.storage.sessions import Session, SessionDirectory, SessionRepository
+from cloche.storage.tickets import TicketRedemption
 from cloche.storage.users import SignInCandidate, SignInRepository, User, UserRepository
 
 _SYSTEM = SystemScope(purpose="sign-in")
@@ -96,6 +97,19 @@ class SignIn:
         for session_id, at in await self._parts.database.read(work):
             revocations.add([session_id], at=at)
         self._caught_up_to = now
+
+    async def remove_expired(self) -> int:
+        """The rows of expired sessions and tickets are gone; how many sessions there were.
+
+        Sessions are kept a day longer than they are valid, so that a list of them can show how they ended.
+        """
+        now = self._parts.clock.now()
+
+        async def work(tx: Transaction) -> int:
+            await TicketRedemption(_SYSTEM).delete_expired(tx, before=now)
+            return await SessionDirectory(_SYSTEM).delete_expired(tx, before=now - timedelta(days=1))
+
+        return await self._parts.database.write(work)
 
     def on_revoked(self, callback: OnRevoked) -> Callable[[], None]:
         """Call ``callback`` with each session that ends by revocation; the returned function ends that.

@@ -129,21 +129,21 @@ class Checkup:
     async def _walk(self) -> None:
         is_up = await self._check("health", self._look_at_health)
         await self._check("ready", self._look_at_readiness, after=is_up)
-        is_in = await self._check("sign in", self._sign_in, after=is_up, limit_ms=SIGN_IN_LIMIT_MS)
+        is_in = await self._check("sign_in", self._sign_in, after=is_up, limit_ms=SIGN_IN_LIMIT_MS)
         is_live = await self._check("connect", self._connect, after=is_in)
         has_thread = await self._check("thread", self._make_thread, after=is_live)
         is_run = await self._check("run", self._run_once, after=has_thread, timeout_s=self._errand.run_s)
-        await self._check("first event", self._first_event, after=is_run, limit_ms=FIRST_EVENT_LIMIT_MS)
-        await self._check("events in order", self._events_in_order, after=is_run)
-        await self._check("delivery p95", self._delivery, after=is_run, limit_ms=DELIVERY_LIMIT_MS)
-        await self._check("read back", self._read_back, after=is_run)
+        await self._check("first_event", self._first_event, after=is_run, limit_ms=FIRST_EVENT_LIMIT_MS)
+        await self._check("events_in_order", self._events_in_order, after=is_run)
+        await self._check("delivery_p95", self._delivery, after=is_run, limit_ms=DELIVERY_LIMIT_MS)
+        await self._check("read_back", self._read_back, after=is_run)
         await self._check("resume", self._resume, after=is_run, timeout_s=self._errand.run_s)
-        await self._check("foreign thread", self._ask_for_foreign, after=is_in)
+        await self._check("foreign_thread", self._ask_for_foreign, after=is_in)
 
     async def _put_away(self) -> None:
-        is_in = any(check.name == "sign in" and check.verdict in {Verdict.OK, Verdict.SLOW} for check in self._checks)
+        is_in = any(check.name == "sign_in" and check.verdict in {Verdict.OK, Verdict.SLOW} for check in self._checks)
         await self._check("archive", self._archive, after=self._thread is not None)
-        await self._check("sign out", self._sign_out, after=is_in)
+        await self._check("sign_out", self._sign_out, after=is_in)
 
     async def _check(
         self,

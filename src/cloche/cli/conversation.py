@@ -171,9 +171,10 @@ class Conversation:
         return self._transcript is None or (self._head is not None and self._transcript.position >= self._head)
 
     def _is_busy(self) -> bool:
-        if self._message is None:
+        if self._transcript is None:
             return False
-        return self._transcript is None or not self._transcript.is_ended(self._message)
+        is_awaited = self._message is not None and not self._transcript.is_ended(self._message)
+        return is_awaited or bool(self._transcript.live)
 
     def _open_approval(self) -> str | None:
         if self._transcript is None:
@@ -232,9 +233,9 @@ class Conversation:
             await self._post(Cancel(run_id=RunId(run)))
 
     def _running(self) -> str | None:
-        if self._transcript is None or not self._is_busy():
+        if self._transcript is None or not self._transcript.live:
             return None
-        return self._transcript.run_of.get(self._message or "")
+        return self._transcript.live[0]
 
     async def _post(self, operation: AnyOperation) -> None:
         """The operation is sent now, and again after each loss until it was answered."""

@@ -26,7 +26,7 @@ from cloche.cli.credentials import (
 )
 from cloche.cli.rest import Account, server_address
 from cloche.cli.verdicts import GOLDEN, Report, as_members, as_metrics, as_table
-from cloche.clock import Clock, SystemClock
+from cloche.clock import Clock, SystemClock, to_text
 from cloche.domain.events import AgentCompleted, AgentStarted
 from cloche.errors import InvalidInputError, StorageReadOnlyError
 
@@ -112,7 +112,7 @@ def _show(report: Report, *, as_json: bool) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.print(as_table(report))
     word = "[green]all is well[/]" if report.is_ok else "[red]not well[/]"
-    console.print(f"{word} at {report.url}", soft_wrap=True)
+    console.print(f"{word} at {report.url}, {to_text(report.at)}\n", soft_wrap=True)
 
 
 def _write_metrics(file: Path, report: Report) -> None:

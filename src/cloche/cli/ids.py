@@ -21,6 +21,7 @@ from cloche.errors import InvalidInputError
 from cloche.ids import IDType, ParsedId, generate_id, parse_id
 
 _MAX_SHOWN = 20
+_YEAR_10000_MS = 253_402_300_800_000
 
 id_commands = typer.Typer(help="Make, read and map ids.", no_args_is_help=True)
 
@@ -94,7 +95,10 @@ def _facts(text: str, parsed: ParsedId) -> dict[str, str | None]:
         "id": text,
         "type": parsed.type.value,
         "label": parsed.label,
-        "created_at": to_text(from_micros(parsed.created_at_ms * 1000)),
+        # An id may hold a time beyond the calendar; then nobody has made it at that time.
+        "created_at": to_text(from_micros(parsed.created_at_ms * 1000))
+        if parsed.created_at_ms < _YEAR_10000_MS
+        else None,
         "uuid": str(parsed.uuid),
     }
 

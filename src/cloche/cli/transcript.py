@@ -42,6 +42,7 @@ class Transcript:
         thread_id: whose story it is.
         position: the number of the last event that was taken.
         epoch: of the log that the position counts in; None before the stream has opened.
+        live: runs that have not ended, oldest first.
         approvals: questions that wait for a person, oldest first, each with its run.
         run_of: the run of each message that was sent, by the id that its client gave it.
         ended: how runs ended; True when well.
@@ -50,6 +51,7 @@ class Transcript:
     thread_id: str
     position: int = 0
     epoch: int | None = None
+    live: tuple[str, ...] = ()
     approvals: Mapping[str, tuple[str | None, ApprovalRequested]] = field(
         default_factory=dict[str, tuple[str | None, ApprovalRequested]]
     )
@@ -71,9 +73,11 @@ def with_opening(transcript: Transcript, opening: StreamOpened) -> tuple[Transcr
         how = Resumption.FIRST if transcript.epoch is None else Resumption.NOTHING_MISSED
         position = max(transcript.position, opening.from_seq - 1)
         return replace(transcript, epoch=opening.epoch, position=position), how
+    live = () if opening.snapshot is None else tuple(run.run_id for run in opening.snapshot.runs)
     missed = {} if opening.snapshot is None else _ended_unseen(transcript, opening.snapshot)
     anew = replace(
         transcript,
+        live=live,
         epoch=opening.epoch,
         position=opening.from_seq - 1,
         approvals={},
@@ -116,12 +120,16 @@ def _told(transcript: Transcript, run_id: str | None, event: EventData) -> Trans
     if run_id is not None and event.type in TERMINAL_TYPES:
         return replace(
             transcript,
+            live=tuple(run for run in transcript.live if run != run_id),
             approvals={key: held for key, held in transcript.approvals.items() if held[0] != run_id},
             ended={**transcript.ended, run_id: isinstance(event, AgentCompleted)},
         )
     match event:
-        case MessageCreated(client_message_id=str() as sent) if run_id is not None:
-            return with_acceptance(transcript, sent, run_id)
+        case MessageCreated() if run_id is not None:
+            sent = event.client_message_id
+            known = transcript if sent is None else with_acceptance(transcript, sent, run_id)
+            # A snapshot has named its live runs before their events come.
+            return known if run_id in known.live else replace(known, live=(*known.live, run_id))
         case ApprovalRequested():
             asked = {**transcript.approvals, event.approval_id: (run_id, event)}
             return replace(transcript, approvals=asked)

@@ -135,7 +135,7 @@ def as_table(report: Report) -> Table:
     table.add_column("what was found", overflow="fold")
     for check in report.checks:
         table.add_row(
-            check.name,
+            check.name.replace("_", " "),
             Text(check.verdict.value, _STYLES[check.verdict]),
             "" if check.ms is None else f"{check.ms:.1f}",
             "" if check.limit_ms is None else f"{check.limit_ms:.0f}",

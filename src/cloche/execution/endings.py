@@ -92,7 +92,17 @@ class RunEndings:
         started = run.state_times.get(ExecutionState.STARTING, run.created_at)
         duration_ms = int((now - started).total_seconds() * 1000)
         events.append(AgentCompleted(message_id=message_id, usage=usage, duration_ms=duration_ms))
-        first_seq = await self._close(tx, scope, run, ExecutionState.COMPLETED, events, usage, None, now, fenced=True)
+        first_seq = await self._close(
+            tx,
+            scope,
+            run,
+            to=ExecutionState.COMPLETED,
+            events=events,
+            usage=usage,
+            failure=None,
+            now=now,
+            fenced=True,
+        )
         if answer is not None and message_id is not None:
             await MessageRepository(scope).create(
                 tx,
@@ -112,13 +122,17 @@ class RunEndings:
     ) -> Ended:
         """The run has failed for this reason."""
         event = AgentFailed(code=failure.code, message=failure.message, retryable=failure.retryable)
-        return await self._end(tx, scope, run, ExecutionState.FAILED, event, usage, failure, fenced=fenced)
+        return await self._end(
+            tx, scope, run, to=ExecutionState.FAILED, event=event, usage=usage, failure=failure, fenced=fenced
+        )
 
     async def time_out(self, tx: Transaction, scope: Scope, run: Run, *, usage: Usage) -> Ended:
         """The run's deadline passed."""
         failure = _failure(DeadlineExceededError("the run did not finish within its deadline"))
         event = AgentTimedOut(code=failure.code, message=failure.message, retryable=failure.retryable)
-        return await self._end(tx, scope, run, ExecutionState.TIMEOUT, event, usage, failure, fenced=True)
+        return await self._end(
+            tx, scope, run, to=ExecutionState.TIMEOUT, event=event, usage=usage, failure=failure, fenced=True
+        )
 
     async def give_up(self, tx: Transaction, scope: Scope, run: Run) -> Ended:
         """The run's attempts are used up by lost workers."""
@@ -126,7 +140,9 @@ class RunEndings:
             AttemptsExhaustedError(f"{run.losses + 1} workers were lost while they ran it"), retryable=True
         )
         event = AgentFailed(code=failure.code, message=failure.message, retryable=failure.retryable)
-        return await self._end(tx, scope, run, ExecutionState.DEAD, event, run.usage, failure, fenced=False)
+        return await self._end(
+            tx, scope, run, to=ExecutionState.DEAD, event=event, usage=run.usage, failure=failure, fenced=False
+        )
 
     async def cancel(
         self, tx: Transaction, scope: Scope, run: Run, receipt: Receipt, *, reason: str, usage: Usage, fenced: bool
@@ -134,7 +150,9 @@ class RunEndings:
         """The run is cancelled and nothing of it works any more."""
         failure = _failure(RunCancelledError(reason), retryable=True)
         event = AgentCancelled(code=failure.code, message=reason, retryable=failure.retryable, receipt=receipt)
-        return await self._end(tx, scope, run, ExecutionState.CANCELLED, event, usage, failure, fenced=fenced)
+        return await self._end(
+            tx, scope, run, to=ExecutionState.CANCELLED, event=event, usage=usage, failure=failure, fenced=fenced
+        )
 
     async def admit_next(self, tx: Transaction, scope: Scope, run: Run) -> RunRef | None:
         """The thread's oldest waiting run may be claimed; None when there is none."""
@@ -150,16 +168,16 @@ class RunEndings:
         tx: Transaction,
         scope: Scope,
         run: Run,
+        *,
         to: ExecutionState,
         event: EventData,
         usage: Usage,
         failure: Failure,
-        *,
         fenced: bool,
     ) -> Ended:
         now = self._clock.now()
         events: list[EventData] = [*await self._open_ends(tx, scope, run, now), event]
-        await self._close(tx, scope, run, to, events, usage, failure, now, fenced=fenced)
+        await self._close(tx, scope, run, to=to, events=events, usage=usage, failure=failure, now=now, fenced=fenced)
         following = await self.admit_next(tx, scope, run)
         return Ended(state=to, code=failure.code, following=following)
 
@@ -168,12 +186,12 @@ class RunEndings:
         tx: Transaction,
         scope: Scope,
         run: Run,
+        *,
         to: ExecutionState,
         events: Sequence[EventData],
         usage: Usage,
         failure: Failure | None,
         now: datetime,
-        *,
         fenced: bool,
     ) -> int:
         runs = RunRepository(scope)

@@ -88,6 +88,7 @@ class Executor:
         """
         run = claimed.run
         handle: RunHandle | None = None
+        ending: Ending[str | None]
         try:
             with self._telemetry.span("run", {"run_id": run.id, "agent": run.agent}):
                 handle, ending = await self._attempt(claimed, control)

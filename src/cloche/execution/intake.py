@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from cloche.bus.local import Bus
 from cloche.clock import Clock
+from cloche.domain.agents import AgentSpec
 from cloche.domain.approvals import Approval
 from cloche.domain.events import MessageCreated, RunQueued
 from cloche.domain.messages import MAX_CLIENT_MESSAGE_ID, MessageRole, Part
@@ -70,6 +72,21 @@ class _Outcome:
     signals: Sequence[RunRef]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A checked request, and the ids that its things will have."""
+
+    scope: Scope
+    sending: Sending
+    spec: AgentSpec
+    digest: bytes
+    run_id: RunId
+    message_id: MessageId
+    new_thread: ThreadId
+    request_id: RequestId
+    trace_id: TraceId
+
+
 class Intake:
     """The way in for messages."""
 
@@ -117,77 +134,65 @@ class Intake:
             raise DrainingError("the server is shutting down; send again in a moment", retry_after_s=2)
         _check_client_id(sending.client_message_id)
         spec = self._programs.spec(sending.agent)
-        run_id, message_id = RunId.new(), MessageId.new()
-        new_thread = ThreadId.new()
-        digest = _digest(sending)
+        asked = _Asked(
+            scope=scope,
+            sending=sending,
+            spec=spec,
+            digest=_digest(sending),
+            run_id=RunId.new(),
+            message_id=MessageId.new(),
+            new_thread=ThreadId.new(),
+            request_id=request_id,
+            trace_id=trace_id or TraceId.new(),
+        )
 
-        async def work(tx: Transaction) -> _Outcome:
-            known = await self._find_known(tx, scope, sending, digest)
-            if known is not None:
-                return _Outcome(accepted=known, offers=(), signals=())
-            thread_id = sending.thread_id
-            if thread_id is None:
-                title = title_from(sending.parts[0].text)
-                now = self._clock.now()
-                await ThreadRepository(scope).create(tx, new_thread, title=title, metadata={}, at=now)
-                thread_id = new_thread
-            else:
-                await ThreadRepository(scope).get(tx, thread_id)
-            blockers, offers, signals, reason = await self._make_way(tx, scope, sending, thread_id)
-            now = self._clock.now()
-            run = Run(
-                ref=RunRef(tenant_id=scope.tenant_id, user_id=scope.user_id, thread_id=thread_id, run_id=run_id),
-                message_id=message_id,
-                agent=spec.name,
-                agent_version=spec.version,
-                model=spec.model,
-                state=ExecutionState.PENDING,
-                epoch=0,
-                attempt=0,
-                losses=0,
-                timeout=spec.limits.run_timeout,
-                deadline_at=None,
-                request_id=request_id,
-                trace_id=trace_id or TraceId.new(),
-                failure=None,
-                usage=Usage(),
-                first_seq=0,
-                last_seq=0,
-                created_at=now,
-                state_times={},
-            )
-            created = MessageCreated(
-                message_id=message_id,
-                role=MessageRole.USER,
-                parts=sending.parts,
-                by=scope.user_id,
-                client_message_id=sending.client_message_id,
-            )
-            queued = RunQueued(position=blockers, reason=reason)
-            drafts = [
-                draft(event, thread_id=thread_id, run_id=run_id, at=now, trace_id=run.trace_id)
-                for event in (created, queued)
-            ]
-            stored = await self._log.append(tx, scope, thread_id, drafts, at=now)
-            await self._insert(tx, scope, run, sending, digest, stored[0].seq)
-            if not blockers:
-                await RunRepository(scope).admit(tx, run_id, at=now)
-                offers = [*offers, run.ref]
-            accepted = Accepted(
-                thread_id=str(thread_id), message_id=str(message_id), run_id=str(run_id), seq=stored[0].seq
-            )
-            if sending.thread_id is None:
-                await MessageRepository(scope).keep_answer(
-                    tx, _key(sending), digest, msgspec.json.encode(accepted), at=now
-                )
-            return _Outcome(accepted=accepted, offers=offers, signals=signals)
-
-        async def told(tx: Transaction) -> Accepted:
-            outcome = await work(tx)
+        async def work(tx: Transaction) -> Accepted:
+            outcome = await self._accept(tx, asked)
             tx.after_commit(lambda: self._tell(outcome))
             return outcome.accepted
 
-        return await self._database.write(told)
+        return await self._database.write(work)
+
+    async def _accept(self, tx: Transaction, asked: _Asked) -> _Outcome:
+        scope, sending = asked.scope, asked.sending
+        known = await self._find_known(tx, scope, sending, asked.digest)
+        if known is not None:
+            return _Outcome(accepted=known, offers=(), signals=())
+        thread_id = await self._thread(tx, asked)
+        blockers, offers, signals, reason = await self._make_way(tx, scope, sending, thread_id)
+        run = _new_run(asked, thread_id, self._clock.now())
+        created = MessageCreated(
+            message_id=asked.message_id,
+            role=MessageRole.USER,
+            parts=sending.parts,
+            by=scope.user_id,
+            client_message_id=sending.client_message_id,
+        )
+        drafts = [
+            draft(event, thread_id=thread_id, run_id=run.id, at=run.created_at, trace_id=run.trace_id)
+            for event in (created, RunQueued(position=blockers, reason=reason))
+        ]
+        stored = await self._log.append(tx, scope, thread_id, drafts, at=run.created_at)
+        await self._insert(tx, asked, replace(run, first_seq=stored[0].seq))
+        if not blockers:
+            await RunRepository(scope).admit(tx, run.id, at=run.created_at)
+            offers = [*offers, run.ref]
+        accepted = Accepted(
+            thread_id=str(thread_id), message_id=str(run.message_id), run_id=str(run.id), seq=stored[0].seq
+        )
+        if sending.thread_id is None:
+            await MessageRepository(scope).keep_answer(
+                tx, _key(sending), asked.digest, msgspec.json.encode(accepted), at=run.created_at
+            )
+        return _Outcome(accepted=accepted, offers=offers, signals=signals)
+
+    async def _thread(self, tx: Transaction, asked: _Asked) -> ThreadId:
+        threads, thread_id = ThreadRepository(asked.scope), asked.sending.thread_id
+        if thread_id is not None:
+            return (await threads.get(tx, thread_id)).id
+        title = title_from(asked.sending.parts[0].text)
+        await threads.create(tx, asked.new_thread, title=title, metadata={}, at=self._clock.now())
+        return asked.new_thread
 
     def _tell(self, outcome: _Outcome) -> None:
         """Workers hear of what was committed, whether or not the sender is still there."""
@@ -198,20 +203,20 @@ class Intake:
         if not outcome.accepted.replayed:
             self._telemetry.figures.runs_accepted += 1
 
-    async def _insert(self, tx: Transaction, scope: Scope, run: Run, sending: Sending, digest: bytes, seq: int) -> None:
-        await MessageRepository(scope).create(
+    async def _insert(self, tx: Transaction, asked: _Asked, run: Run) -> None:
+        await MessageRepository(asked.scope).create(
             tx,
             run.message_id,
             thread_id=run.thread_id,
             run_id=run.id,
-            seq=seq,
+            seq=run.first_seq,
             role=MessageRole.USER,
-            parts=sending.parts,
+            parts=asked.sending.parts,
             at=run.created_at,
-            client_message_id=sending.client_message_id,
-            body_digest=digest,
+            client_message_id=asked.sending.client_message_id,
+            body_digest=asked.digest,
         )
-        await RunRepository(scope).create(tx, replace(run, first_seq=seq))
+        await RunRepository(asked.scope).create(tx, run)
 
     async def _find_known(self, tx: Transaction, scope: Scope, sending: Sending, digest: bytes) -> Accepted | None:
         messages = MessageRepository(scope)
@@ -262,6 +267,32 @@ class Intake:
             else:
                 ended += 1
         return len(live) - ended, [], signals, "interrupting" if signals else "accepted"
+
+
+def _new_run(asked: _Asked, thread_id: ThreadId, at: datetime) -> Run:
+    return Run(
+        ref=RunRef(
+            tenant_id=asked.scope.tenant_id, user_id=asked.scope.user_id, thread_id=thread_id, run_id=asked.run_id
+        ),
+        message_id=asked.message_id,
+        agent=asked.spec.name,
+        agent_version=asked.spec.version,
+        model=asked.spec.model,
+        state=ExecutionState.PENDING,
+        epoch=0,
+        attempt=0,
+        losses=0,
+        timeout=asked.spec.limits.run_timeout,
+        deadline_at=None,
+        request_id=asked.request_id,
+        trace_id=asked.trace_id,
+        failure=None,
+        usage=Usage(),
+        first_seq=0,
+        last_seq=0,
+        created_at=at,
+        state_times={},
+    )
 
 
 def _check_client_id(value: str) -> None:

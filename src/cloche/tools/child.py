@@ -15,7 +15,7 @@ from typing import Any
 RESULT_LIMIT = 4 * 1024 * 1024
 
 
-def main() -> None:
+def answer_call() -> None:
     """Read the call, run the function, write its outcome."""
     call = json.loads(sys.stdin.buffer.read())
     sys.path[:0] = [entry for entry in call["path"] if entry not in sys.path]
@@ -48,4 +48,4 @@ def _outcome(call: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    answer_call()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from cloche.errors import ToolFailedError
+from cloche.tools import child
 
 GRACE_S = 1.0
 _READ = 65_536
@@ -37,7 +38,7 @@ async def run_in_process(function: Named, arguments: Mapping[str, object]) -> tu
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "cloche.tools.child",
+            child.__name__,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,

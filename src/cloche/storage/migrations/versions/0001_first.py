@@ -71,6 +71,8 @@ def _identity() -> None:
         _int("created_at", "used_at", "expires_at"),
         _int("revoked_at", nullable=True),
     )
+    revoked = sa.text("revoked_at IS NOT NULL")
+    op.create_index("sessions_revoked", "sessions", ["revoked_at"], sqlite_where=revoked, postgresql_where=revoked)
     _table(
         "refresh_tokens",
         ("tenant_id", "hash"),
