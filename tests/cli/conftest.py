@@ -13,8 +13,6 @@ from cloche.cli.main import app
 
 Cloche = Callable[..., Result]
 
-PASSWORD = "correct horse battery staple"
-
 
 @pytest.fixture
 def cloche(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloche:

@@ -52,7 +52,9 @@ def test_no_upgrade_while_a_server_owns_the_folder(cloche: Cloche, folder: Path)
 def test_a_database_of_a_newer_program_is_left_alone(cloche: Cloche, folder: Path) -> None:
     path = folder / "cloche.db"
     connection = apsw.Connection(str(path))
-    connection.execute("CREATE TABLE schema_migrations (version_num TEXT); INSERT INTO schema_migrations VALUES ('9999')")
+    connection.execute(
+        "CREATE TABLE schema_migrations (version_num TEXT); INSERT INTO schema_migrations VALUES ('9999')"
+    )
     connection.close()
 
     for command in ("upgrade", "verify"):

@@ -41,9 +41,7 @@ def test_no_command_is_a_wrong_call_that_helps(cloche: Cloche) -> None:
         ),
     ],
 )
-def test_an_error_is_one_line_and_exit_code_1(
-    error: Exception, line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_is_one_line_and_exit_code_1(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as ended, told_errors():
         raise error
 

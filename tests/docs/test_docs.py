@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import shlex
 import subprocess
@@ -42,7 +41,6 @@ from cloche.ids import ApprovalId
 from cloche.settings import Settings, load
 from cloche.telemetry import LogEvent
 from cloche.tools.tool import Tool
-from support.server_process import PASSWORD, ServerProcess
 from support.world import World, opened_world, working
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -378,25 +376,6 @@ async def test_after_the_crash_of_the_tutorial_nothing_is_done_twice_in_silence(
 
     assert [event.type for event in events].count("approval_requested") == 1
     assert said(events)[-1].startswith("I did not cover your plants: the server stopped while cover_plants was running")
-
-
-@pytest.mark.slow
-@pytest.mark.system
-def test_the_doctor_walks_the_golden_path(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path, config="")
-    server.add_user("you@example.org")
-    server.start()
-    try:
-        done = server.command(
-            "doctor", "--json", "--url", server.url, "--email", "you@example.org", "--password-stdin", text=PASSWORD
-        )
-    finally:
-        server.kill()
-
-    # A machine that does much else makes a check slow; that is not what is tested here.
-    verdicts = {check["name"]: check["verdict"] for check in json.loads(done.stdout)["checks"]}
-    assert verdicts.keys() >= {"ready", "run", "events in order", "read back", "resume", "foreign thread"}
-    assert set(verdicts.values()) <= {"ok", "slow"}, done.stdout
 
 
 def test_the_pydantic_ai_agent_of_the_how_to_is_loaded(folder: Path, clock: SystemClock) -> None:

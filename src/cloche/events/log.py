@@ -104,6 +104,7 @@ class EventLog:
 
         async def work(tx: Transaction) -> tuple[list[StoredEvent], bool]:
             run = await RunRepository(scope).get(tx, run_id)
+            await EventRepository(scope).bounds(tx, run.thread_id)
             until = run.last_seq if run.state.is_terminal else 2**62
             start = max(after, run.first_seq - 1)
             bounds = await EventRepository(scope).bounds(tx, run.thread_id)

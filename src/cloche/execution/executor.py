@@ -112,6 +112,8 @@ class Executor:
             return None, Ending(error=error)
         except Exception as error:
             return None, Ending(error=error)
+        if run.attempt == 1:
+            self._telemetry.figures.first_event.observe((self._clock.now() - run.created_at).total_seconds())
         handle = self._handle(claimed, spec, control)
         writer = handle.writer
         writer.put(
