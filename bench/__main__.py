@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = {"machine": _machine(), **_measure(Path(folder), plan, targets, console)}
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    _show(found, Console(width=None if sys.stdout.isatty() else 150))
+    _show(found, Console(width=None if sys.stdout.isatty() else 170))
     return 0
 
 

@@ -40,8 +40,10 @@ def test_answers_are_told_apart() -> None:
     ("frame", "kind"),
     [
         (
-            b'{"notice":"connection_ready","websocket_id":"w","user_id":"u","heartbeat_s":20,'
-            b'"limits":{"frame_bytes":1,"subscriptions":1,"ops_per_second":1}}',
+            (
+                b'{"notice":"connection_ready","websocket_id":"w","user_id":"u","heartbeat_s":20,'
+                b'"limits":{"frame_bytes":1,"subscriptions":1,"ops_per_second":1}}'
+            ),
             ConnectionReady,
         ),
         (

@@ -18,7 +18,7 @@ from cloche.errors import StorageUnavailableError
 from cloche.execution.control import ActiveRuns, RunControl, StopReason
 from cloche.ids import ApprovalId, RunId
 from cloche.storage.sqlite import SqliteDatabase
-from support.faults import FaultyDatabase
+from support.faults import FaultyDatabase, eventually
 from support.world import World, working
 
 
@@ -32,11 +32,9 @@ async def answers(run: AgentRun) -> str:
 
 async def offer_taken(world: World) -> None:
     """Every offer has been taken and looked at."""
-    async with asyncio.timeout(5):
-        while world.bus.depth:
-            await asyncio.sleep(0)
-        await world.database.ping()
-        await asyncio.sleep(0)
+    await eventually(lambda: not world.bus.depth)
+    await world.database.ping()
+    await asyncio.sleep(0)
 
 
 async def test_an_offer_that_comes_again_does_not_keep_a_cancel_from_the_run(world: World):
@@ -101,9 +99,7 @@ async def test_offers_of_runs_that_are_over_or_unknown_change_nothing(world: Wor
 
     assert await world.run(scope, accepted.run_id) == run
     assert await world.events(scope, accepted.run_id) == events
-    async with asyncio.timeout(5):
-        while world.worker.working:
-            await asyncio.sleep(0)
+    await eventually(lambda: not world.worker.working)
 
 
 async def test_a_run_of_a_user_who_is_disabled_meanwhile_is_refused_and_never_started(idle_world: World):
@@ -196,9 +192,7 @@ async def test_a_claim_that_the_database_refuses_leaves_the_run_to_the_sweep(
         faulty.failing = StorageUnavailableError("the database is away")
         ref = (await world.run(scope, accepted.run_id)).ref
         world.bus.offer(ref)
-        async with asyncio.timeout(5):
-            while not faulty.refused:
-                await asyncio.sleep(0)
+        await eventually(lambda: faulty.refused)
         faulty.failing = None
 
         await world.recovery.sweep()
@@ -223,8 +217,7 @@ async def test_a_drain_lets_what_ends_in_time_end_and_takes_nothing_more(world: 
 
     async with asyncio.TaskGroup() as group:
         draining = group.create_task(world.worker.drain(timedelta(seconds=10)))
-        while not world.worker._draining:
-            await asyncio.sleep(0)
+        await eventually(lambda: world.worker._draining)
         second = await world.send(scope)
         gate.set()
     await offer_taken(world)

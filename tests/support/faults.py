@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
 from cloche.storage.database import Database, Work
 
 T = TypeVar("T")
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """The condition holds, after at most five seconds of letting others go on."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 -- what is waited for has no event of its own
+            await asyncio.sleep(0)
 
 
 class FaultyDatabase:

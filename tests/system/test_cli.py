@@ -346,7 +346,8 @@ def test_a_repeated_check_up_ends_with_an_interrupt(shared_server: ServerProcess
 def test_the_link_of_a_new_server_makes_its_administrator(make_server: MakeServer) -> None:
     server = make_server()
     server.start()
-    link = f"{server.url}/#setup={server.wait_for(r'#setup=(\S+)')[1]}"
+    secret = server.wait_for(r"#setup=(\S+)")[1]
+    link = f"{server.url}/#setup={secret}"
 
     made = server.command("setup", link, "--email", "ada@example.org", "--password-stdin", text=PASSWORD)
     again = server.command("setup", link, "--email", "eve@example.org", "--password-stdin", text=PASSWORD)

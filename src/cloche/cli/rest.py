@@ -5,6 +5,7 @@ What the server says is read tolerantly: fields that this version does not know 
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -239,7 +240,12 @@ async def open_rest(url: str) -> AsyncGenerator[RestClient]:
         InvalidInputError: the URL is none of a server.
     """
     address = server_address(url)
-    async with httpx2.AsyncClient(
-        timeout=_REQUEST_S, headers={"User-Agent": USER_AGENT}, trust_env=not address.is_loopback
-    ) as http:
+    # It reads the certificates of authorities, which would hold the loop.
+    http = await asyncio.to_thread(
+        httpx2.AsyncClient,
+        timeout=_REQUEST_S,
+        headers={"User-Agent": USER_AGENT},
+        trust_env=not address.is_loopback,
+    )
+    async with http:
         yield RestClient(http, address)

@@ -25,6 +25,7 @@ COLUMNS = (
     "last_seq, created_at, " + ", ".join(_TIMES)
 )
 _ONE = "tenant_id = ? AND user_id = ? AND id = ?"
+_FENCE = " AND epoch = ? AND state <> 'pending'"
 
 
 class RunRow(NamedTuple):
@@ -189,7 +190,8 @@ class RunRepository:
     async def move(
         self, tx: Transaction, run_id: RunId, to: ExecutionState, *, at: datetime, epoch: int | None
     ) -> None:
-        """The run is in the state ``to`` since ``at``. With an ``epoch``, only while that execution owns it.
+        """The run is in the state ``to`` since ``at``. With an ``epoch``, only while that execution owns it: no longer
+        once the run was offered again, even before the next one has claimed it.
 
         Raises:
             NotFoundError: this user has no such run.
@@ -199,7 +201,7 @@ class RunRepository:
         check_state(to)
         now = to_micros(at)
         times = (now, now) if to.is_terminal else (now,)
-        statement, fence = (_MOVES[to], ()) if epoch is None else (_MOVES[to] + " AND epoch = ?", (epoch,))
+        statement, fence = (_MOVES[to], ()) if epoch is None else (_MOVES[to] + _FENCE, (epoch,))
         if not await tx.execute(statement, *times, self._tenant, self._user, str(run_id), *fence):
             await self._explain(tx, run_id, to, epoch)
 
@@ -207,12 +209,13 @@ class RunRepository:
         """The run's state, while this execution owns it.
 
         Raises:
-            LeaseLostError: another execution owns it, or it has ended.
+            LeaseLostError: another execution owns it, it was offered again, or it has ended.
         """
         found = await self._state(tx, run_id)
-        if found is None or found.epoch != epoch or ExecutionState(found.state).is_terminal:
+        state = None if found is None or found.epoch != epoch else ExecutionState(found.state)
+        if state is None or state is ExecutionState.PENDING or state.is_terminal:
             raise LeaseLostError(f"execution {epoch} no longer owns the run")
-        return ExecutionState(found.state)
+        return state
 
     async def admit(self, tx: Transaction, run_id: RunId, *, at: datetime) -> bool:
         """The run may be claimed; False when it could be already."""
@@ -326,8 +329,8 @@ class RunRepository:
         found = await self._state(tx, run_id)
         if found is None:
             raise NotFoundError("there is no such run")
-        if epoch is not None and found.epoch != epoch:
-            raise LeaseLostError(f"execution {epoch} no longer owns the run; {found.epoch} does")
+        if epoch is not None and (found.epoch != epoch or found.state == ExecutionState.PENDING):
+            raise LeaseLostError(f"execution {epoch} no longer owns the run, which is {found.state} in {found.epoch}")
         raise IllegalTransitionError(
             f"a run cannot move from {found.state} to {to}", details={"state": found.state, "to": str(to)}
         )

@@ -36,7 +36,7 @@ class FiguresCollector(Collector):
         yield _counter("runs_accepted", "Runs that were accepted.", figures.runs_accepted)
         yield _counters("runs_ended", "Runs that ended, by their last state.", figures.runs_ended, "state")
         yield _histogram("run_duration_seconds", "From the claim of a run to its end.", figures.run_duration)
-        yield _histogram("first_event_seconds", "From the acceptance of a message to the start of its agent.", figures.first_event)
+        yield _histogram("first_event_seconds", "From a message to the start of its agent.", figures.first_event)
         yield _histogram("event_delivery_seconds", "From an event's commit to its client.", figures.event_delivery)
         yield _counters("tool_calls", "Tool calls, by outcome.", figures.tool_calls, "outcome")
         yield _counter("events_appended", "Events written to the log.", figures.events_appended)

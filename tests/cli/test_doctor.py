@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from cloche.cli.doctor import interval
+from cloche.errors import InvalidInputError
+
+Cloche = Callable[..., Result]
+
+
+@pytest.mark.parametrize(
+    ("text", "pause"), [("60s", timedelta(minutes=1)), ("5m", timedelta(minutes=5)), ("1h", timedelta(hours=1))]
+)
+def test_a_pause_is_read(text: str, pause: timedelta) -> None:
+    assert interval(text) == pause
+
+
+@pytest.mark.parametrize("text", ["", "60", "0s", "-1s", "1d", "1.5s", "1000000s"])
+def test_what_is_no_pause_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="60s"):
+        interval(text)
+
+
+def test_a_password_needs_an_address(cloche: Cloche) -> None:
+    result = cloche("doctor", "--password-stdin", typed="a secret\n")
+
+    assert (result.exit_code, result.stderr) == (1, "cloche: a password was given, and no --email\n")
+
+
+def test_an_address_that_is_none_is_refused_before_anything_is_asked(cloche: Cloche) -> None:
+    result = cloche("doctor", "--url", "agents.example")
+
+    assert result.exit_code == 1
+    assert "of the form" in result.stderr
+
+
+def test_metrics_that_cannot_be_written_are_told(cloche: Cloche, tmp_path: Path) -> None:
+    result = cloche("doctor", "--url", "http://127.0.0.1:1", "--metrics-file", tmp_path / "none" / "x.prom")
+
+    assert result.exit_code == 1
+    assert "cannot be written" in result.stderr
