@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloche.app import DATABASE_FILE
 from cloche.auth.keys import load_keys
 from cloche.auth.opening import AuthParts, Device
 from cloche.auth.passwords import Passwords
@@ -16,7 +15,7 @@ from cloche.clock import SystemClock
 from cloche.domain.permissions import Role
 from cloche.domain.scope import SystemScope
 from cloche.storage.database import Transaction
-from cloche.storage.sqlite import open_sqlite, owned
+from cloche.storage.sqlite import DATABASE_FILE, open_sqlite, owned
 from cloche.storage.tenants import TenantDirectory
 from cloche.storage.users import MemberRepository
 

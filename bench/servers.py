@@ -122,9 +122,7 @@ def cloche_server(name: str, folder: Path, *, agent: str | None, tokens: Path, p
     config.write_text(CONFIG.format(agent=agent) if agent else "", encoding="utf-8")
     if people:
         tokens.write_text(json.dumps(asyncio.run(make_people(data, people))), encoding="ascii")
-    # The setting model.word_delay_s does not reach the scripted model yet; when it does, all start in one way.
-    command = ["-m", "bench.serve"] if name == "pydantic-ai" else ["-m", "cloche"]
-    return Server(name, [*command, "up", "--port", "0", "--data", str(data), "--config", str(config)], folder)
+    return Server(name, ["-m", "cloche", "up", "--port", "0", "--data", str(data), "--config", str(config)], folder)
 
 
 def load(target: Target, server: Server, *, users: int, seconds: float, tokens: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from cloche.agents.registry import AgentRegistry
 from cloche.api.rest.application import rest_app
 from cloche.api.sse.routes import sse_routes
 from cloche.api.wire.connections import Connections
-from cloche.api.wire.services import Check, EdgeLimits, Services
+from cloche.api.wire.parts import Check, EdgeLimits, EdgeParts
 from cloche.api.ws.routes import websocket_routes
 from cloche.auth.attempts import LoginLimiter
 from cloche.auth.keys import SigningKeys, load_keys
@@ -44,11 +44,10 @@ from cloche.llm.probe import ModelProbe
 from cloche.observability import make_telemetry
 from cloche.settings import Settings
 from cloche.storage.events import Keep
-from cloche.storage.sqlite import SqliteDatabase, open_sqlite, owned
+from cloche.storage.sqlite import DATABASE_FILE, SqliteDatabase, open_sqlite, owned
 from cloche.telemetry import LogEvent, Telemetry
 from cloche.tools.builtin import builtin_tools
 
-DATABASE_FILE = "cloche.db"
 _LAG_EVERY_S = 0.5
 _LAG_TOLD_S = 0.25
 
@@ -68,7 +67,7 @@ class App:
     """A built server: the ASGI application, and the work beside it."""
 
     asgi: ASGIApp
-    services: Services
+    services: EdgeParts
     settings: Settings
     database: SqliteDatabase
     telemetry: Telemetry
@@ -175,7 +174,7 @@ async def build(
         model = model_config(settings.model)
         probe = await core.models.probe(model)
         state = DrainState()
-        services = Services(
+        services = EdgeParts(
             database=core.database,
             log=core.log,
             bus=core.bus,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 from cloche.agents.function import AgentFunction
 from cloche.agents.model_agents import ModelAgents
-from cloche.agents.registry import Registered, function_maker, is_agent_function, load_object
+from cloche.agents.registry import Registered, check_tools, function_maker, is_agent_function, load_object
+from cloche.clock import SystemClock
 from cloche.domain.agents import AgentLimits, AgentSpec
 from cloche.domain.tools import Effect, OnUnknown
 from cloche.errors import ConfigurationError
@@ -31,7 +33,11 @@ def model_config(settings: ModelSettings, name: str | None = None) -> ModelConfi
     """
     key = None if settings.api_key is None else settings.api_key.get_secret_value()
     return ModelConfig(
-        name=name or settings.name, base_url=settings.base_url, api_key=key, timeout_s=settings.timeout_s
+        name=name or settings.name,
+        base_url=settings.base_url,
+        api_key=key,
+        timeout_s=settings.timeout_s,
+        word_delay_s=settings.word_delay_s,
     )
 
 
@@ -54,6 +60,18 @@ def make_agents(settings: Settings, models: ModelAgents, folder: Path) -> list[R
     _make_importable(folder)
     builtin = [] if ASSISTANT in settings.agents else [_assistant(settings, models)]
     return builtin + [_agent(name, entry, settings, models) for name, entry in settings.agents.items()]
+
+
+def check_agents(settings: Settings, folder: Path) -> list[AgentSpec]:
+    """The declarations of every agent, after loading what the settings name.
+
+    Raises:
+        ConfigurationError: an agent or tool cannot be loaded, or an agent lists a tool that there is not.
+    """
+    tools = make_tools(settings, {}, folder)
+    agents = [agent.spec for agent in make_agents(settings, ModelAgents(AsyncExitStack(), SystemClock()), folder)]
+    check_tools(agents, {*ASSISTANT_TOOLS, *tools})
+    return agents
 
 
 def _assistant(settings: Settings, models: ModelAgents) -> Registered:

@@ -65,7 +65,7 @@ def _listening(host: str, port: int) -> Generator[socket.socket]:
 async def _serve(settings: Settings, file: Path | None, listener: socket.socket, console: Console) -> int:
     clock = SystemClock()
     url = _url(listener)
-    async with build(settings, clock=clock, base_url=url) as app:
+    async with build(settings, clock=clock, base_url=url, folder=file.parent if file else None) as app:
         server = _Server(
             uvicorn.Config(
                 app.asgi,

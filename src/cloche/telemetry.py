@@ -26,7 +26,6 @@ class LogEvent(StrEnum):
     REQUEST_FAILED = "request.failed"
     CONNECTION_OPENED = "connection.opened"
     CONNECTION_CLOSED = "connection.closed"
-    RUN_ACCEPTED = "run.accepted"
     RUN_CLAIMED = "run.claimed"
     RUN_ENDED = "run.ended"
     RUN_SUSPENDED = "run.suspended"
@@ -37,13 +36,9 @@ class LogEvent(StrEnum):
     RUN_RAISED = "run.raised"
     RUN_ABANDONED = "run.abandoned"
     TOOL_CALLED = "tool.called"
-    SIGN_IN = "auth.sign_in"
-    SIGN_IN_REFUSED = "auth.sign_in_refused"
-    SESSION_REVOKED = "auth.session_revoked"
     SWEEP_FAILED = "sweep.failed"
     RETENTION_SWEPT = "retention.swept"
     LOOP_LAGGED = "loop.lagged"
-    DOCTOR_RESULT = "doctor.result"
 
 
 Sink = Callable[[str, str, Mapping[str, object]], None]

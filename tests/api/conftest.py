@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from argon2 import PasswordHasher
 
-from cloche.api.wire.services import Check, EdgeLimits, Services
+from cloche.api.wire.parts import Check, EdgeLimits, EdgeParts
 from cloche.auth.attempts import LoginLimiter
 from cloche.auth.keys import SigningKeys, make_key
 from cloche.auth.opening import SignedIn
@@ -50,7 +50,7 @@ def switches() -> Switches:
 
 
 @pytest.fixture
-async def services(idle_world: World, switches: Switches) -> Services:
+async def services(idle_world: World, switches: Switches) -> EdgeParts:
     """The services of ``idle_world``; a test that also takes ``world`` has its worker at work."""
     policy, keys = SignInPolicy(), SigningKeys([make_key()])
     sign_in = SwitchedSignIn(
@@ -66,7 +66,7 @@ async def services(idle_world: World, switches: Switches) -> Services:
     async def readiness() -> dict[str, Check]:
         return switches.checks
 
-    return Services(
+    return EdgeParts(
         database=idle_world.database,
         log=idle_world.log,
         bus=idle_world.bus,
@@ -89,7 +89,7 @@ async def services(idle_world: World, switches: Switches) -> Services:
 
 
 @pytest.fixture
-def enter(services: Services) -> Callable[..., Awaitable[SignedIn]]:
+def enter(services: EdgeParts) -> Callable[..., Awaitable[SignedIn]]:
     """Add a user and sign in: ``await enter("ada")``, ``await enter("bob", tenant="other", role="admin")``."""
 
     async def enter(name: str, *, tenant: str = "acme", role: str = "member") -> SignedIn:

@@ -14,7 +14,7 @@ import pytest
 
 from cloche.agents.function import AgentRun
 from cloche.api.sse.response import ClientLeftError, EventResponse
-from cloche.api.wire.services import EdgeLimits, Services
+from cloche.api.wire.parts import EdgeLimits, EdgeParts
 from cloche.auth.opening import SignedIn
 from cloche.domain.permissions import ROLE_PERMISSIONS, Role
 from cloche.domain.scope import Scope
@@ -84,7 +84,7 @@ class Stream:
 
 
 @pytest.fixture
-async def edges(services: Services) -> AsyncGenerator[Edges]:
+async def edges(services: EdgeParts) -> AsyncGenerator[Edges]:
     async with edges_over(services) as served:
         yield served
 
@@ -95,7 +95,7 @@ async def ada(enter: Enter) -> SignedIn:
 
 
 @pytest.fixture
-async def ada_scope(services: Services, ada: SignedIn) -> Scope:
+async def ada_scope(services: EdgeParts, ada: SignedIn) -> Scope:
     return await services.sign_in.scope_of(ada.principal)
 
 
@@ -122,7 +122,7 @@ async def echo(_run: AgentRun) -> str:
 
 
 async def test_a_thread_is_told_from_the_beginning_and_goes_on(
-    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope
 ):
     thread_id = await make_thread(services.database, ada_scope, services)
     await append(services.log, services, ada_scope, thread_id, "a", "b")
@@ -152,7 +152,7 @@ async def test_a_thread_is_told_from_the_beginning_and_goes_on(
 )
 async def test_a_stream_resumes_where_it_was(
     edges: Edges,
-    services: Services,
+    services: EdgeParts,
     ada: SignedIn,
     ada_scope: Scope,
     query: str,
@@ -175,7 +175,7 @@ async def test_a_stream_resumes_where_it_was(
 
 @pytest.mark.parametrize("query", ["?after=1&epoch=99", "?after=50"])
 async def test_a_position_that_is_none_of_this_log_gets_a_snapshot(
-    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope, query: str
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope, query: str
 ):
     thread_id = await make_thread(services.database, ada_scope, services)
     await append(services.log, services, ada_scope, thread_id, "a", "b")
@@ -206,7 +206,7 @@ async def test_a_position_that_is_none_of_this_log_gets_a_snapshot(
 )
 async def test_what_is_wrong_is_answered_before_the_stream_begins(
     edges: Edges,
-    services: Services,
+    services: EdgeParts,
     ada: SignedIn,
     ada_scope: Scope,
     path: str,
@@ -224,7 +224,9 @@ async def test_what_is_wrong_is_answered_before_the_stream_begins(
     assert len(edges.connections) == 0
 
 
-async def test_only_the_owner_may_read(edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope, enter: Enter):
+async def test_only_the_owner_may_read(
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope, enter: Enter
+):
     bob = await enter("bob")
     thread_id = await make_thread(services.database, ada_scope, services)
     answers = [await ask(edges, f"/v1/threads/{name}/events", bob.access_token) for name in (thread_id, ThreadId.new())]
@@ -239,7 +241,7 @@ async def test_only_the_owner_may_read(edges: Edges, services: Services, ada: Si
 
 
 async def test_what_is_not_granted_is_denied(
-    edges: Edges, ada: SignedIn, services: Services, monkeypatch: pytest.MonkeyPatch
+    edges: Edges, ada: SignedIn, services: EdgeParts, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(ROLE_PERMISSIONS, Role.MEMBER, frozenset())  # type: ignore[arg-type]
     services.sign_in._parts.standings.forget_session(ada.principal.session_id)
@@ -250,7 +252,7 @@ async def test_what_is_not_granted_is_denied(
 
 
 async def test_only_the_headers_are_sent_to_who_wants_only_these(
-    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope
 ):
     thread_id = await make_thread(services.database, ada_scope, services)
 
@@ -259,7 +261,7 @@ async def test_only_the_headers_are_sent_to_who_wants_only_these(
     assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "text/event-stream", b"")
 
 
-async def test_a_silent_stream_is_kept_alive(services: Services, ada: SignedIn, ada_scope: Scope):
+async def test_a_silent_stream_is_kept_alive(services: EdgeParts, ada: SignedIn, ada_scope: Scope):
     thread_id = await make_thread(services.database, ada_scope, services)
 
     async with (
@@ -278,7 +280,7 @@ async def test_a_silent_stream_is_kept_alive(services: Services, ada: SignedIn, 
 
 
 async def test_the_stream_of_a_run_holds_the_run_and_ends_with_it(
-    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope, world: World
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope, world: World
 ):
     gate = asyncio.Event()
 
@@ -313,7 +315,7 @@ async def test_the_stream_of_a_run_holds_the_run_and_ends_with_it(
 
 
 async def test_a_history_that_was_lost_meanwhile_begins_anew(
-    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope, world: World
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope, world: World
 ):
     thread_id = await make_thread(services.database, ada_scope, services)
     await append(services.log, services, ada_scope, thread_id, "a")
@@ -336,7 +338,7 @@ async def test_a_history_that_was_lost_meanwhile_begins_anew(
 
 
 async def test_a_revoked_session_ends_the_stream(
-    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope, world: World
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope, world: World
 ):
     thread_id = await make_thread(services.database, ada_scope, services)
 
@@ -351,7 +353,7 @@ async def test_a_revoked_session_ends_the_stream(
 
 
 async def test_a_session_that_ends_before_the_stream_begins_is_an_error(
-    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope, monkeypatch: pytest.MonkeyPatch
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope, monkeypatch: pytest.MonkeyPatch
 ):
     thread_id = await make_thread(services.database, ada_scope, services)
     subscribe = services.log.subscribe
@@ -383,7 +385,7 @@ async def test_a_client_whose_socket_breaks_is_gone():
 
 
 async def test_a_drain_ends_every_stream_and_says_come_back(
-    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope
 ):
     thread_id = await make_thread(services.database, ada_scope, services)
 
@@ -398,7 +400,7 @@ async def test_a_drain_ends_every_stream_and_says_come_back(
 
 
 async def test_a_log_that_cannot_be_read_ends_the_stream_with_the_reason(
-    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope, world: World, monkeypatch: pytest.MonkeyPatch
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope, world: World, monkeypatch: pytest.MonkeyPatch
 ):
     thread_id = await make_thread(services.database, ada_scope, services)
 
@@ -415,7 +417,7 @@ async def test_a_log_that_cannot_be_read_ends_the_stream_with_the_reason(
 
 
 @pytest.mark.slow
-async def test_a_slow_reader_is_cut_off(services: Services, ada: SignedIn, ada_scope: Scope):
+async def test_a_slow_reader_is_cut_off(services: EdgeParts, ada: SignedIn, ada_scope: Scope):
     thread_id = await make_thread(services.database, ada_scope, services)
     await append(services.log, services, ada_scope, thread_id, *["x" * 50_000] * 60)
     figures = services.telemetry.figures
@@ -431,7 +433,7 @@ async def test_a_slow_reader_is_cut_off(services: Services, ada: SignedIn, ada_s
 
 
 async def test_a_client_that_leaves_leaves_nothing_behind(
-    edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope, world: World
+    edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope, world: World
 ):
     thread_id = await make_thread(services.database, ada_scope, services)
 
@@ -454,7 +456,7 @@ class TestExpiry:
             yield world
 
     async def test_a_stream_ends_with_its_token(
-        self, edges: Edges, services: Services, ada: SignedIn, ada_scope: Scope, clock: ManualClock
+        self, edges: Edges, services: EdgeParts, ada: SignedIn, ada_scope: Scope, clock: ManualClock
     ):
         thread_id = await make_thread(services.database, ada_scope, services)
         clock.advance(timedelta(seconds=ada.expires_in - 0.05))

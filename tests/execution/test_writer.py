@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from support.faults import FaultyDatabase, eventually
-from support.world import World
 
 from cloche.agents.function import AgentRun
 from cloche.clock import SystemClock
@@ -28,6 +26,8 @@ from cloche.storage.runs import RunRepository
 from cloche.storage.sqlite import SqliteDatabase
 from cloche.storage.steps import StepRepository
 from cloche.storage.usage import UsageRepository
+from support.faults import FaultyDatabase, eventually
+from support.world import World
 
 
 async def unused(run: AgentRun) -> str:

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from cloche.api.rest.application import rest_app
 from cloche.api.sse.routes import sse_routes
 from cloche.api.wire.connections import Connections
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.ws.routes import websocket_routes
 from cloche.domain.events import ThreadUpdated
 from cloche.domain.scope import Scope
@@ -66,7 +66,7 @@ async def served(app: ASGIApp) -> AsyncGenerator[str]:
 class Edges:
     """The live edges of some services."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: EdgeParts) -> None:
         self.services = services
         self.connections = Connections(services.sign_in, services.clock)
         self.app = rest_app(
@@ -121,7 +121,7 @@ class Edges:
 
 
 @asynccontextmanager
-async def edges_over(services: Services) -> AsyncGenerator[Edges]:
+async def edges_over(services: EdgeParts) -> AsyncGenerator[Edges]:
     edges = Edges(services)
     async with served(edges.app) as url:
         edges.url = url
@@ -152,7 +152,7 @@ async def eventually(is_true: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
-async def make_thread(database: Database, scope: Scope, services: Services) -> ThreadId:
+async def make_thread(database: Database, scope: Scope, services: EdgeParts) -> ThreadId:
     thread_id = ThreadId.new()
 
     async def work(tx: Transaction) -> None:
@@ -162,7 +162,7 @@ async def make_thread(database: Database, scope: Scope, services: Services) -> T
     return thread_id
 
 
-async def append(log: EventLog, services: Services, scope: Scope, thread_id: ThreadId, *titles: str) -> None:
+async def append(log: EventLog, services: EdgeParts, scope: Scope, thread_id: ThreadId, *titles: str) -> None:
     """One event for each title, in one transaction."""
     now = services.clock.now()
     drafts = [

@@ -49,8 +49,9 @@ class FaultyDatabase:
         if self.failing is not None or self.fail_next:
             self.refused += 1
             raise self.failing or self.fail_next.pop(0)
+        done = await self._inner.write(work)
         self.written += 1
-        return await self._inner.write(work)
+        return done
 
     async def read(self, work: Work[T]) -> T:
         return await self._inner.read(work)

@@ -59,12 +59,7 @@ class AgentRegistry:
         if default not in self._agents:
             known = ", ".join(sorted(self._agents))
             raise ConfigurationError(f"default_agent: there is no agent {default!r}; there are: {known}")
-        for agent in self._agents.values():
-            for name in agent.spec.tools:
-                if name not in tools:
-                    raise ConfigurationError(
-                        f"agents.{agent.spec.name}.tools: there is no tool {name!r}; there are: {', '.join(sorted(tools))}"
-                    )
+        check_tools(self.list(), tools)
 
     def list(self) -> list[AgentSpec]:
         """Every agent's declaration, the default one first."""
@@ -94,6 +89,21 @@ class AgentRegistry:
             self._tools, frozenset(found.spec.tools), clock=self._clock, telemetry=self._telemetry
         )
         return found.spec, found.make(found.spec, dispatcher)
+
+
+def check_tools(agents: Iterable[AgentSpec], tools: Iterable[str]) -> None:
+    """Return when every tool that an agent lists is there.
+
+    Raises:
+        ConfigurationError: one is not; the text names the agent and the tools that there are.
+    """
+    known = set(tools)
+    for agent in agents:
+        for name in agent.tools:
+            if name not in known:
+                raise ConfigurationError(
+                    f"agents.{agent.name}.tools: there is no tool {name!r}; there are: {', '.join(sorted(known))}"
+                )
 
 
 def function_maker(function: AgentFunction) -> ProgramMaker:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -29,7 +28,8 @@ def check_config(
     settings, file = load(config)
     typer.echo(f"# {'from defaults and the environment' if file is None else f'from {file} and the environment'}")
     typer.echo(as_toml(settings), nl=False)
-    _load_agents(settings)
+    names = _load_agents(settings, Path.cwd() if file is None else file.parent)
+    typer.echo(f"# these agents can be loaded: {', '.join(names)}")
 
 
 def as_toml(settings: Settings) -> str:
@@ -74,9 +74,7 @@ def _value(value: object) -> str:
             return json.dumps(value, ensure_ascii=False)
 
 
-def _load_agents(settings: Settings) -> None:
-    # The application's import costs half a second, which no other command needs.
-    application = importlib.import_module("cloche.app")
-    check_agents = cast("Callable[[Settings], None] | None", getattr(application, "check_agents", None))
-    if check_agents is not None:
-        check_agents(settings)
+def _load_agents(settings: Settings, folder: Path) -> list[str]:
+    from cloche.catalogue import check_agents  # noqa: PLC0415 -- loads the agents' libraries, which takes up to a second
+
+    return [spec.name for spec in check_agents(settings, folder)]

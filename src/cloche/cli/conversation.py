@@ -13,7 +13,7 @@ from cloche.api.wire.frames import AnyOperation, Cancel, Decide, Send, StreamClo
 from cloche.cli.lines import Lines
 from cloche.cli.live import Answer, Arrived, ConnectionLostError, LiveConnection, Received, open_live
 from cloche.cli.rest import RefusedError, RestClient, ThreadFacts, UnreachableError
-from cloche.cli.returning import TOKEN_EXPIRED, NextStep, after_close, after_refusal, wait_s
+from cloche.cli.returning import NextStep, after_close, after_refusal, wait_s
 from cloche.cli.transcript import GapError, Resumption, Transcript, with_acceptance, with_event, with_opening
 from cloche.cli.view import BAD, DIM, WARNING
 from cloche.clock import Clock
@@ -28,7 +28,7 @@ INTERRUPTED = 130
 PROMPT = "you> "
 QUESTION = "yes or no? "
 _SUBSCRIBE = "subscribe"
-_STEADY_S = 10.0
+_STEADY_S = 2.0
 _DECISIONS = {
     "y": ApprovalDecision.APPROVE,
     "yes": ApprovalDecision.APPROVE,
@@ -277,29 +277,33 @@ class Conversation:
             self._live = None
 
     async def _prepare_return(self, reason: Exception, failures: int) -> bool:
-        """Wait or refresh, as the reason asks; whether the loss is of no interest to the person.
+        """Wait and refresh, as the reason asks; whether the loss is of no interest to the person.
 
         Raises:
             _StoppedError: it asks for neither.
         """
         step = _step_after(reason)
-        if step is NextStep.REFRESH:
-            try:
-                await self._rest.refresh()
-            except (RefusedError, UnreachableError) as error:
-                reason, step = error, _step_after(error)
-            else:
-                if failures == 1:
-                    return isinstance(reason, ConnectionLostError) and reason.code == TOKEN_EXPIRED
         if step is NextStep.STOP:
             raise _StoppedError(_why_stopped(reason))
         if self._patience is not None and failures > self._patience:
             raise _StoppedError(f"given up after {failures} attempts: {reason}")
-        if not self._was_lost:
-            self._screen.note(f"not connected: {reason}; coming back", WARNING)
-            self._was_lost = True
-        await asyncio.sleep(wait_s(failures, self._chance()))
-        return False
+        is_quiet = step is NextStep.REFRESH and failures == 1
+        if not is_quiet:
+            if not self._was_lost:
+                self._screen.note(f"not connected: {reason}; coming back", WARNING)
+                self._was_lost = True
+            await asyncio.sleep(wait_s(failures, self._chance()))
+        if step is NextStep.REFRESH:
+            await self._refresh()
+        return is_quiet
+
+    async def _refresh(self) -> None:
+        """There is a new token, unless the server cannot be reached: then the next attempt asks for one again."""
+        try:
+            await self._rest.refresh()
+        except (RefusedError, UnreachableError) as error:
+            if _step_after(error) is NextStep.STOP:
+                raise _StoppedError(_why_stopped(error)) from error
 
     async def _attend(self, live: LiveConnection) -> NoReturn:
         if self._transcript is not None:

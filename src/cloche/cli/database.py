@@ -9,9 +9,7 @@ import typer
 
 from cloche.errors import ConfigurationError
 from cloche.settings import load
-from cloche.storage.sqlite import owned, upgrade, verify
-
-DATABASE_FILE = "cloche.db"
+from cloche.storage.sqlite import DATABASE_FILE, owned, upgrade, verify
 
 FolderOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The data folder.")]
 FileOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The settings file.")]

@@ -22,14 +22,14 @@ from cloche.auth.setup import DEFAULT_TENANT
 from cloche.auth.tokens import AccessTokens
 from cloche.auth.users import Users
 from cloche.cli.credentials import PasswordFile, PasswordStdin, asked_password, given_password
-from cloche.cli.database import DATABASE_FILE, FileOption, FolderOption, chosen_folder, existing_database
+from cloche.cli.database import FileOption, FolderOption, chosen_folder, existing_database
 from cloche.cli.view import printable
 from cloche.clock import SystemClock, to_text
 from cloche.domain.permissions import Role
 from cloche.errors import StorageReadOnlyError
 from cloche.storage.pages import MAX_LIMIT, page_request
 from cloche.storage.schema import require_version
-from cloche.storage.sqlite import open_sqlite, read_version
+from cloche.storage.sqlite import DATABASE_FILE, open_sqlite, read_version
 from cloche.storage.users import User
 
 T = TypeVar("T")

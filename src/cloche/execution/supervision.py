@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 from collections.abc import Coroutine, Generator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -39,23 +40,28 @@ class _Driven(Generic[T]):
                 answer, error = (yield waits_for), None
             except BaseException as thrown:
                 if self.put_down:
-                    self._close()
+                    self.close()
                     raise
                 answer, error = None, thrown
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """The coroutine is closed, or left standing for ever where it awaits."""
         chain = _awaited(self._coroutine)
         try:
             self._coroutine.close()
         except RuntimeError:
             # It awaited something even while being closed. Nothing resumes it any more.
-            _ABANDONED.extend(chain)
-            del _ABANDONED[:-_KEPT]
+            for coroutine in chain:
+                if getattr(coroutine, "cr_frame", None) is not None:
+                    _keep_for_ever(coroutine)
 
 
-# Kept so that the collector does not close them once more and complain; bounded, and never resumed.
-_ABANDONED: list[object] = []
-_KEPT = 256
+def _keep_for_ever(coroutine: object) -> None:
+    """The coroutine is never finalized, not even when the interpreter ends.
+
+    A finalizer closes it once more, and code that swallows everything would spin there for ever, in whatever thread it is.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(coroutine))
 
 
 def _awaited(coroutine: object) -> list[object]:
@@ -120,9 +126,12 @@ class Supervised(Generic[T]):
         finally:
             for timer in self._timers:
                 timer.cancel()
+        if self._task.cancelled():
+            # Stopped before its first step.
+            self._driven.close()
         if cancelled:
             raise asyncio.CancelledError
-        return self._task.result()
+        return Ending(stopped=True) if self._task.cancelled() else self._task.result()
 
     async def _drive(self) -> Ending[T]:
         try:

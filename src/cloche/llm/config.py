@@ -37,12 +37,14 @@ class ModelConfig:
         api_key: secret; not in the representation.
         timeout_s: the longest silence of the provider, also between two pieces of a stream. The step's deadline
             bounds the whole call.
+        word_delay_s: the pause between two words of the scripted model.
     """
 
     name: str
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     timeout_s: float = 120.0
+    word_delay_s: float = 0.02
 
     def __post_init__(self) -> None:
         if not self.provider or not self.model:

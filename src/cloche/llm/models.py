@@ -41,7 +41,7 @@ def open_model(config: ModelConfig) -> Model[Any]:
         ConfigurationError: the name is unknown, its package is not installed, or a key is missing.
     """
     if config.is_scripted:
-        return ScriptedModel()
+        return ScriptedModel(delay_s=config.word_delay_s)
     if config.address is None:
         return _open_other(config)
     return _open_compatible(config, config.address)

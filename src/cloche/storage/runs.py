@@ -190,8 +190,9 @@ class RunRepository:
     async def move(
         self, tx: Transaction, run_id: RunId, to: ExecutionState, *, at: datetime, epoch: int | None
     ) -> None:
-        """The run is in the state ``to`` since ``at``. With an ``epoch``, only while that execution owns it: no longer
-        once the run was offered again, even before the next one has claimed it.
+        """The run is in the state ``to`` since ``at``. With an ``epoch``, only while that execution owns it.
+
+        It does so no longer once the run was offered again, even before the next one has claimed it.
 
         Raises:
             NotFoundError: this user has no such run.

@@ -34,6 +34,7 @@ from cloche.storage.schema import check_version, require_version, upgrade_statem
 
 T = TypeVar("T")
 
+DATABASE_FILE = "cloche.db"  # its name in the data folder
 BUSY_TIMEOUT_MS = 5_000
 MAX_BATCH = 256
 MAX_WAITING = 10_000

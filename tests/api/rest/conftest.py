@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from cloche.agents.function import AgentRun
 from cloche.api.rest.application import rest_app
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.auth.opening import SignedIn
 from cloche.domain.scope import Scope
 from support.world import World
@@ -49,7 +49,7 @@ class Person(httpx2.AsyncClient):
 
 
 @pytest.fixture
-def app(services: Services) -> FastAPI:
+def app(services: EdgeParts) -> FastAPI:
     return rest_app(services)
 
 

@@ -16,7 +16,7 @@ from cloche.api.rest.route import Endpoint, RestRoute
 from cloche.api.sse.routes import sse_routes
 from cloche.api.wire.access import Public, access_of_route, requires
 from cloche.api.wire.connections import Connections
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.ws.routes import websocket_routes
 from cloche.domain.permissions import Permission, Role, permissions_of
 from cloche.errors import ConfigurationError
@@ -109,17 +109,17 @@ async def mounted(scope: Any, receive: Any, send: Any) -> None:
 @pytest.mark.parametrize(
     "route", [Route("/x", answering), WebSocketRoute("/x", connecting), Mount("/x", mounted), Mount("/x", routes=[])]
 )
-def test_a_route_that_declares_nothing_is_not_served(services: Services, route: Any):
+def test_a_route_that_declares_nothing_is_not_served(services: EdgeParts, route: Any):
     with pytest.raises(ConfigurationError, match="/x"):
         rest_app(services, extra_routes=[route])
 
 
-def test_a_method_of_a_table_that_declares_nothing_is_not_served(services: Services):
+def test_a_method_of_a_table_that_declares_nothing_is_not_served(services: EdgeParts):
     with pytest.raises(ConfigurationError, match="/x"):
         RestRoute(services, "x", Endpoint(method="GET", path="/x", run=answering))
 
 
-async def test_the_live_edges_declare_what_they_need_too(services: Services):
+async def test_the_live_edges_declare_what_they_need_too(services: EdgeParts):
     connections = Connections(services.sign_in, services.clock)
     extra = [*websocket_routes(services, connections), *sse_routes(services, connections)]
 
@@ -133,7 +133,7 @@ async def test_the_live_edges_declare_what_they_need_too(services: Services):
     assert len(declared) > 35
 
 
-async def test_a_declared_route_of_another_edge_is_served_beside_ours(services: Services, people: Any):
+async def test_a_declared_route_of_another_edge_is_served_beside_ours(services: EdgeParts, people: Any):
     class Page:
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
             await Response("page")(scope, receive, send)

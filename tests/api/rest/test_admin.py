@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.execution.intake import Accepted
 from cloche.ids import RunId, UserId
 from support.world import World
@@ -126,7 +126,7 @@ async def test_live_runs_are_counted_for_the_own_tenant(admin: Any, ada: Any, bo
 
 @pytest.mark.slow
 async def test_a_tenant_of_many_users_and_a_user_of_many_runs_are_counted_to_the_end(
-    admin: Any, ada: Any, idle_world: World, services: Services, echo: None
+    admin: Any, ada: Any, idle_world: World, services: EdgeParts, echo: None
 ):
     await idle_world.send(ada.scope)
     for _ in range(100):

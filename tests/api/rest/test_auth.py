@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 
 PASSWORD = "correct horse battery staple"
 
@@ -116,7 +116,7 @@ async def test_after_a_logout_the_token_is_refused_everywhere(ada: Any):
     assert refused.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
 
-async def test_the_first_administrator_is_made_with_the_secret_and_only_once(stranger: Any, services: Services):
+async def test_the_first_administrator_is_made_with_the_secret_and_only_once(stranger: Any, services: EdgeParts):
     secret = await services.sign_in.setup.ensure_setup()
     body = {"secret": secret, "email": "root@example.org", "password": PASSWORD, "name": "Root"}
 
@@ -130,7 +130,7 @@ async def test_the_first_administrator_is_made_with_the_secret_and_only_once(str
     assert again.status_code == 401
 
 
-async def test_without_the_secret_nobody_becomes_administrator(stranger: Any, services: Services):
+async def test_without_the_secret_nobody_becomes_administrator(stranger: Any, services: EdgeParts):
     await services.sign_in.setup.ensure_setup()
 
     answer = await stranger.post(
@@ -140,7 +140,7 @@ async def test_without_the_secret_nobody_becomes_administrator(stranger: Any, se
     assert answer.status_code == 401
 
 
-async def test_a_ticket_is_good_for_its_session_once(ada: Any, services: Services):
+async def test_a_ticket_is_good_for_its_session_once(ada: Any, services: EdgeParts):
     ticket = (await ada.make("/v1/ws-tickets"))["ticket"]
 
     principal = await services.sign_in.tickets.redeem_ticket(ticket)

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 
 from cloche.api.rest.application import rest_app
 from cloche.api.wire.access import Public, requires
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.errors import NotFoundError, StorageUnavailableError
 from cloche.ids import RequestId
 from support.world import World
@@ -149,7 +149,7 @@ async def broken_socket(websocket: WebSocket) -> None:
 
 
 @pytest.fixture
-def failing(services: Services, stranger: Any) -> Any:
+def failing(services: EdgeParts, stranger: Any) -> Any:
     """A client of an application with routes that fail."""
     endpoints = {
         "/broken": broken,
@@ -245,7 +245,7 @@ async def test_every_problem_of_a_body_is_named_and_none_of_its_values(stranger:
     assert re.fullmatch(r"\$\.email: .*", answer.json()["error"]["message"])
 
 
-async def test_a_client_that_goes_away_leaves_a_line_and_no_error(services: Services, idle_world: World):
+async def test_a_client_that_goes_away_leaves_a_line_and_no_error(services: EdgeParts, idle_world: World):
     app = rest_app(services)
 
     async def receive() -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cloche.agents.function import AgentRun
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.execution.intake import Accepted
 from cloche.tools.tool import tool
 from support.world import World
@@ -161,7 +161,7 @@ async def test_what_is_no_sound_json_is_refused_before_any_route(ada: Any, raw: 
     assert answer.json()["error"]["request_id"] == answer.headers["X-Request-Id"]
 
 
-async def test_a_body_beyond_the_limit_is_refused(ada: Any, services: Services):
+async def test_a_body_beyond_the_limit_is_refused(ada: Any, services: EdgeParts):
     answer = await ada.post("/v1/messages", json={"text": "x" * services.limits.body_bytes})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "payload_too_large")

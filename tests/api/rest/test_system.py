@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from cloche.api.wire.services import Check
+from cloche.api.wire.parts import Check
 from cloche.execution.intake import Accepted
 from support.world import World
 

@@ -6,19 +6,19 @@ from datetime import timedelta
 import pytest
 
 from cloche.api.wire.connections import Connections
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.errors import DrainingError, NotFoundError, SessionRevokedError, TokenExpiredError
 from cloche.ids import SessionId
 
 
 @pytest.fixture
-def connections(services: Services) -> Connections:
+def connections(services: EdgeParts) -> Connections:
     return Connections(services.sign_in, services.clock)
 
 
 async def test_the_first_end_of_a_stream_counts(connections: Connections):
-    async with connections.open() as lifeline:
-        async with lifeline.hold():
+    with connections.open() as lifeline:
+        async with lifeline:
             lifeline.end(SessionRevokedError())
             lifeline.end(NotFoundError())
             await asyncio.Event().wait()
@@ -28,9 +28,9 @@ async def test_the_first_end_of_a_stream_counts(connections: Connections):
     assert len(connections) == 0
 
 
-async def test_a_stream_that_ends_by_itself_has_no_error(connections: Connections, services: Services):
-    async with connections.open() as lifeline:
-        async with lifeline.hold():
+async def test_a_stream_that_ends_by_itself_has_no_error(connections: Connections, services: EdgeParts):
+    with connections.open() as lifeline:
+        async with lifeline:
             lifeline.belongs_to(SessionId.new(), until=services.clock.now() + timedelta(minutes=1))
         lifeline.end(NotFoundError())
 
@@ -38,38 +38,39 @@ async def test_a_stream_that_ends_by_itself_has_no_error(connections: Connection
 
 
 async def test_a_time_limit_of_the_stream_itself_is_its_own_matter(connections: Connections):
-    async with connections.open() as lifeline:
-        with pytest.raises(TimeoutError):
-            async with lifeline.hold(), asyncio.timeout(0):
-                await asyncio.Event().wait()
+    with connections.open() as lifeline, pytest.raises(TimeoutError):
+        async with lifeline, asyncio.timeout(0):
+            await asyncio.Event().wait()
 
     assert lifeline.error is None
 
 
-async def test_a_time_that_is_over_ends_the_stream_at_once(connections: Connections, services: Services):
-    async with connections.open() as lifeline, lifeline.hold():
-        lifeline.belongs_to(SessionId.new(), until=services.clock.now())
-        await asyncio.Event().wait()
+async def test_a_time_that_is_over_ends_the_stream_at_once(connections: Connections, services: EdgeParts):
+    with connections.open() as lifeline:
+        async with lifeline:
+            lifeline.belongs_to(SessionId.new(), until=services.clock.now())
+            await asyncio.Event().wait()
 
     assert isinstance(lifeline.error, TokenExpiredError)
 
 
 async def test_a_stream_ends_with_its_session_and_no_longer_with_the_one_before(
-    connections: Connections, services: Services
+    connections: Connections, services: EdgeParts
 ):
     until = services.clock.now() + timedelta(minutes=1)
     former, present = SessionId.new(), SessionId.new()
     revocations = services.sign_in._parts.revocations
 
-    async with connections.open() as other, other.hold(), connections.open() as lifeline:
-        other.belongs_to(present, until=until)
-        async with lifeline.hold():
-            lifeline.belongs_to(former, until=until)
-            lifeline.belongs_to(present, until=until)
-            revocations.add([former], at=services.clock.now())
-            assert lifeline.error is None
-            revocations.add([present], at=services.clock.now())
-            await asyncio.Event().wait()
+    with connections.open() as other, connections.open() as lifeline:
+        async with other:
+            other.belongs_to(present, until=until)
+            async with lifeline:
+                lifeline.belongs_to(former, until=until)
+                lifeline.belongs_to(present, until=until)
+                revocations.add([former], at=services.clock.now())
+                assert lifeline.error is None
+                revocations.add([present], at=services.clock.now())
+                await asyncio.Event().wait()
 
     assert isinstance(lifeline.error, SessionRevokedError)
     assert isinstance(other.error, SessionRevokedError)
@@ -79,8 +80,8 @@ async def test_a_drain_takes_nobody_any_more_and_waits_for_who_is_there(connecti
     entered, leaving = asyncio.Event(), asyncio.Event()
 
     async def visit() -> None:
-        async with connections.open() as lifeline:
-            async with lifeline.hold():
+        with connections.open() as lifeline:
+            async with lifeline:
                 entered.set()
                 await asyncio.Event().wait()
             assert isinstance(lifeline.error, DrainingError)
@@ -96,7 +97,6 @@ async def test_a_drain_takes_nobody_any_more_and_waits_for_who_is_there(connecti
         await draining
         assert len(connections) == 0
 
-    async with connections.open() as lifeline:
-        with pytest.raises(DrainingError):
-            async with lifeline.hold():
-                raise AssertionError("the process is going away")
+    with connections.open() as lifeline, pytest.raises(DrainingError):
+        async with lifeline:
+            raise AssertionError("the process is going away")

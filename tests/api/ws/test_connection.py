@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from cloche.agents.function import AgentRun
-from cloche.api.wire.services import EdgeLimits, Services
+from cloche.api.wire.parts import EdgeLimits, EdgeParts
 from cloche.auth.opening import SignedIn
 from cloche.domain.agents import AgentSpec
 from cloche.domain.permissions import ROLE_PERMISSIONS, Role
@@ -76,7 +76,7 @@ async def test_the_first_frame_may_bring_the_token(edges: Edges, enter: Enter):
     assert ready["notice"] == "connection_ready"
 
 
-async def test_who_never_says_who_they_are_is_sent_away(services: Services):
+async def test_who_never_says_who_they_are_is_sent_away(services: EdgeParts):
     async with edges_over(replace(services, limits=EdgeLimits(auth_timeout_s=0.05))) as edges, edges.socket() as opened:
         code, reason, _ = await closing(opened)
 
@@ -309,7 +309,7 @@ async def test_an_unexpected_error_ends_one_operation_and_not_the_connection(edg
     assert ping["ok"] is True
 
 
-async def test_too_many_operations_are_refused_one_by_one(database_path: Path, services: Services, enter: Enter):
+async def test_too_many_operations_are_refused_one_by_one(database_path: Path, services: EdgeParts, enter: Enter):
     ada = await enter("ada")
     clock = ManualClock(services.clock.now())
 
@@ -387,7 +387,7 @@ async def test_a_second_subscription_replaces_the_first(edges: Edges, enter: Ent
     assert max(event["seq"] for event in live.events) == 2
 
 
-async def test_a_connection_follows_so_many_threads_and_no_more(services: Services, enter: Enter):
+async def test_a_connection_follows_so_many_threads_and_no_more(services: EdgeParts, enter: Enter):
     ada = await enter("ada")
     scope = await services.sign_in.scope_of(ada.principal)
     threads = [await make_thread(services.database, scope, services) for _ in range(3)]
@@ -411,7 +411,7 @@ async def test_a_connection_follows_so_many_threads_and_no_more(services: Servic
 
 
 @pytest.mark.slow
-async def test_a_slow_reader_is_sent_away_with_its_position(services: Services, enter: Enter):
+async def test_a_slow_reader_is_sent_away_with_its_position(services: EdgeParts, enter: Enter):
     ada = await enter("ada")
     scope = await services.sign_in.scope_of(ada.principal)
     thread_id = await make_thread(services.database, scope, services)
@@ -626,7 +626,7 @@ async def test_an_unexpected_error_of_the_upgrade_is_logged_and_told(
     assert [line[:2] for line in world.log_book.lines].count(("error", "request.failed")) == 2
 
 
-async def test_a_server_without_denial_responses_is_refused_with_a_close(services: Services):
+async def test_a_server_without_denial_responses_is_refused_with_a_close(services: EdgeParts):
     edges = Edges(services)
     sent: list[dict[str, Any]] = []
     received = [{"type": "websocket.connect"}]

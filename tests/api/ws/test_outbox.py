@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.ws.following import Following
 from cloche.api.ws.outbox import Outbox
 from cloche.domain.events import ThreadUpdated
@@ -55,7 +55,7 @@ def stalls() -> list[str]:
 
 
 @pytest.fixture
-async def outbox(services: Services, wire: Socket, stalls: list[str]) -> AsyncGenerator[Outbox]:
+async def outbox(services: EdgeParts, wire: Socket, stalls: list[str]) -> AsyncGenerator[Outbox]:
     made = Outbox(
         wire.send,
         lambda: stalls.append("stalled"),
@@ -73,16 +73,16 @@ async def outbox(services: Services, wire: Socket, stalls: list[str]) -> AsyncGe
 
 
 @pytest.fixture
-async def thread_id(services: Services, scope: Scope) -> ThreadId:
+async def thread_id(services: EdgeParts, scope: Scope) -> ThreadId:
     return await make_thread(services.database, scope, services)
 
 
 @pytest.fixture
-async def scope(services: Services) -> Scope:
+async def scope(services: EdgeParts) -> Scope:
     return await add_person(services.database, services.clock)
 
 
-async def append_elsewhere(services: Services, scope: Scope, thread_id: ThreadId, *titles: str) -> None:
+async def append_elsewhere(services: EdgeParts, scope: Scope, thread_id: ThreadId, *titles: str) -> None:
     """As another process does it: committed, and nobody here has heard of it."""
     now = services.clock.now()
     drafts = [
@@ -95,7 +95,7 @@ async def append_elsewhere(services: Services, scope: Scope, thread_id: ThreadId
     await services.database.write(work)
 
 
-async def trim(services: Services, thread_id: ThreadId, first: int) -> None:
+async def trim(services: EdgeParts, thread_id: ThreadId, first: int) -> None:
     async def work(tx: Transaction) -> None:
         await tx.execute("UPDATE threads SET first_seq = ? WHERE id = ?", first, str(thread_id))
         await tx.execute("DELETE FROM events WHERE thread_id = ? AND seq < ?", str(thread_id), first)
@@ -138,7 +138,7 @@ async def test_a_send_that_does_not_end_is_noticed_once_and_a_short_one_is_not(
 
 
 async def test_answers_stand_before_events_that_come_meanwhile(
-    services: Services, outbox: Outbox, wire: Socket, scope: Scope, thread_id: ThreadId
+    services: EdgeParts, outbox: Outbox, wire: Socket, scope: Scope, thread_id: ThreadId
 ):
     await append(services.log, services, scope, thread_id, "a")
     await outbox.following.follow(scope, thread_id, after=None, epoch=None)
@@ -151,7 +151,7 @@ async def test_answers_stand_before_events_that_come_meanwhile(
     assert outbox.following.positions == {thread_id: 1}
 
 
-async def test_threads_take_turns(services: Services, scope: Scope):
+async def test_threads_take_turns(services: EdgeParts, scope: Scope):
     following = Following(services.log, lambda: None, limit=2)
     threads = [await make_thread(services.database, scope, services) for _ in range(2)]
     for thread_id in threads:
@@ -172,7 +172,7 @@ async def test_threads_take_turns(services: Services, scope: Scope):
 
 
 async def test_a_position_counts_only_when_its_frame_was_handed_over(
-    services: Services, scope: Scope, thread_id: ThreadId
+    services: EdgeParts, scope: Scope, thread_id: ThreadId
 ):
     following = Following(services.log, lambda: None, limit=1)
     await append(services.log, services, scope, thread_id, "a", "b")
@@ -187,7 +187,7 @@ async def test_a_position_counts_only_when_its_frame_was_handed_over(
     following.close()
 
 
-async def test_a_history_that_was_lost_meanwhile_begins_anew(services: Services, scope: Scope, thread_id: ThreadId):
+async def test_a_history_that_was_lost_meanwhile_begins_anew(services: EdgeParts, scope: Scope, thread_id: ThreadId):
     following = Following(services.log, lambda: None, limit=1)
     await append(services.log, services, scope, thread_id, "a")
     await following.follow(scope, thread_id, after=1, epoch=None)
@@ -209,7 +209,7 @@ async def test_a_history_that_was_lost_meanwhile_begins_anew(services: Services,
 
 
 async def test_a_thread_that_is_gone_is_followed_no_more_and_that_is_said(
-    services: Services, scope: Scope, thread_id: ThreadId
+    services: EdgeParts, scope: Scope, thread_id: ThreadId
 ):
     following = Following(services.log, lambda: None, limit=1)
     await following.follow(scope, thread_id, after=0, epoch=None)
@@ -231,7 +231,7 @@ async def test_a_thread_that_is_gone_is_followed_no_more_and_that_is_said(
 
 @pytest.mark.parametrize("is_lost", [False, True])
 async def test_what_was_read_for_a_subscription_that_is_gone_is_dropped(
-    services: Services, scope: Scope, thread_id: ThreadId, is_lost: bool
+    services: EdgeParts, scope: Scope, thread_id: ThreadId, is_lost: bool
 ):
     following = Following(services.log, lambda: None, limit=1)
     await following.follow(scope, thread_id, after=0, epoch=None)
@@ -251,7 +251,7 @@ async def test_what_was_read_for_a_subscription_that_is_gone_is_dropped(
 
 
 async def test_a_thread_that_moves_while_it_is_subscribed_to_is_not_missed(
-    services: Services, outbox: Outbox, wire: Socket, scope: Scope, thread_id: ThreadId
+    services: EdgeParts, outbox: Outbox, wire: Socket, scope: Scope, thread_id: ThreadId
 ):
     async with asyncio.TaskGroup() as group:
         group.create_task(outbox.following.follow(scope, thread_id, after=0, epoch=None))
@@ -266,7 +266,7 @@ async def test_a_thread_that_moves_while_it_is_subscribed_to_is_not_missed(
 
 
 async def test_a_thread_that_moved_and_has_nothing_to_say_is_passed_over(
-    services: Services, outbox: Outbox, wire: Socket, scope: Scope, thread_id: ThreadId
+    services: EdgeParts, outbox: Outbox, wire: Socket, scope: Scope, thread_id: ThreadId
 ):
     await append(services.log, services, scope, thread_id, "a")
     await outbox.following.follow(scope, thread_id, after=0, epoch=None)

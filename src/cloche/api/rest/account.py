@@ -22,7 +22,7 @@ from cloche.api.wire.account import (
     session_answer,
 )
 from cloche.api.wire.auth import user_answer
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.wire.shapes import Instant
 from cloche.domain.permissions import Permission
 from cloche.ids import SessionId
@@ -35,7 +35,7 @@ USAGE_PERIOD = timedelta(days=30)
 class AccountRoutes:
     """What concerns the caller as a person rather than a conversation."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: EdgeParts) -> None:
         self._database = services.database
         self._sign_in = services.sign_in
         self._agents = services.agents

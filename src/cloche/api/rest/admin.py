@@ -18,7 +18,7 @@ from cloche.api.wire.admin import (
     tenant_answer,
 )
 from cloche.api.wire.auth import UserAnswer, user_answer
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.clock import to_micros
 from cloche.domain.permissions import Permission
 from cloche.domain.runs import LIVE_STATES, ExecutionState, Run
@@ -35,7 +35,7 @@ from cloche.storage.users import MemberRepository
 class AdminRoutes:
     """The tenant's users, runs and trail. Of a run only what an operator needs: never what was said in it."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: EdgeParts) -> None:
         self._database = services.database
         self._members = services.sign_in.members
 

@@ -21,7 +21,7 @@ from cloche.api.rest.runs import RunRoutes
 from cloche.api.rest.system import Document, SystemRoutes
 from cloche.api.rest.threads import ThreadRoutes
 from cloche.api.wire.access import access_of_route
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.wire.strict_body import StrictBody
 from cloche.api.wire.strict_json import JsonLimits
 
@@ -29,7 +29,7 @@ _TITLE = "Cloche"
 _SECURITY_SCHEMES = {SECURITY_SCHEME: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
 
 
-def rest_app(services: Services, *, extra_routes: Sequence[BaseRoute] = ()) -> FastAPI:
+def rest_app(services: EdgeParts, *, extra_routes: Sequence[BaseRoute] = ()) -> FastAPI:
     """The application that serves the routes of this package, and those of the other edges.
 
     Args:
@@ -74,7 +74,7 @@ class _RestApp(FastAPI):
         return self.openapi_schema
 
 
-def _tables(services: Services, openapi: Document) -> dict[str, list[Endpoint]]:
+def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]:
     """The routes by tag, the busiest first: they are looked up in this order."""
     return {
         "messages": MessageRoutes(services).table(),

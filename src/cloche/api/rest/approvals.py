@@ -9,7 +9,7 @@ from fastapi import Query
 from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, path_id
 from cloche.api.wire.access import requires
 from cloche.api.wire.approvals import ApprovalAnswer, ApprovalPage, DecideBody, approval_answer
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.domain.approvals import Approval
 from cloche.domain.permissions import Permission
 from cloche.ids import ApprovalId
@@ -23,7 +23,7 @@ Wanted = Literal["pending", "all"]
 class ApprovalRoutes:
     """What waits for the caller's word, and giving it."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: EdgeParts) -> None:
         self._database = services.database
         self._decisions = services.decisions
 

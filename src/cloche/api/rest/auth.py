@@ -8,7 +8,7 @@ from starlette.responses import Response
 from cloche.api.rest.route import Admitted, Endpoint, no_content
 from cloche.api.wire.access import Public, requires
 from cloche.api.wire.auth import LoginBody, RefreshBody, SetUpBody, TicketAnswer, TokensAnswer, tokens_answer
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.auth.opening import SignedIn
 from cloche.domain.permissions import Permission
 
@@ -16,7 +16,7 @@ from cloche.domain.permissions import Permission
 class AuthRoutes:
     """Passwords and tokens become tokens; a session becomes a ticket, or nothing."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: EdgeParts) -> None:
         self._sign_in = services.sign_in
 
     def table(self) -> list[Endpoint]:

@@ -9,8 +9,8 @@ from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, L
 from cloche.api.wire.access import requires
 from cloche.api.wire.callers import Caller
 from cloche.api.wire.messages import AcceptedAnswer, MessageBody, MessagePage, message_answer
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.wire.request_ids import request_id_of
-from cloche.api.wire.services import Services
 from cloche.domain.messages import Message, user_parts
 from cloche.domain.permissions import Permission
 from cloche.execution.intake import Sending
@@ -26,7 +26,7 @@ _REFUSALS = (404, 409, 429)
 class MessageRoutes:
     """The way in for messages over plain HTTP."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: EdgeParts) -> None:
         self._database = services.database
         self._intake = services.intake
 

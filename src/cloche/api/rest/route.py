@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from cloche.api.wire.access import Access, Public, access_of
 from cloche.api.wire.callers import Caller, admit
 from cloche.api.wire.credentials import refuse_credential_in_url
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.wire.shapes import ErrorAnswer
 from cloche.errors import InvalidIdError
 from cloche.ids import TypedId
@@ -72,7 +72,7 @@ class RestRoute(APIRoute):
         ConfigurationError: when made: the endpoint does not declare what it needs.
     """
 
-    def __init__(self, services: Services, tag: str, endpoint: Endpoint) -> None:
+    def __init__(self, services: EdgeParts, tag: str, endpoint: Endpoint) -> None:
         access = access_of(endpoint.run, endpoint.path)
         title, _, text = cleandoc(endpoint.run.__doc__ or "").partition("\n\n")
         super().__init__(

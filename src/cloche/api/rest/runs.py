@@ -8,8 +8,8 @@ from fastapi import Query
 
 from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, path_id
 from cloche.api.wire.access import requires
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.wire.runs import CancelBody, CancelledAnswer, RunAnswer, RunPage, run_answer
-from cloche.api.wire.services import Services
 from cloche.domain.permissions import Permission
 from cloche.domain.runs import Run
 from cloche.errors import InvalidIdError
@@ -23,7 +23,7 @@ from cloche.storage.threads import ThreadRepository
 class RunRoutes:
     """What a person sees of the own runs, and the way to stop one."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: EdgeParts) -> None:
         self._database = services.database
         self._cancellation = services.cancellation
 

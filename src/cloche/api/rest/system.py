@@ -13,7 +13,7 @@ from cloche.api.rest.route import Admitted, Endpoint
 from cloche.api.wire.access import Public, requires
 from cloche.api.wire.asyncapi import asyncapi_document
 from cloche.api.wire.health import CheckAnswer, HealthAnswer, ReadinessAnswer
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.domain.permissions import Permission
 
 Document = Callable[[], Mapping[str, object]]
@@ -29,7 +29,7 @@ class SystemRoutes:
         openapi: makes the contract of the routes.
     """
 
-    def __init__(self, services: Services, *, openapi: Document) -> None:
+    def __init__(self, services: EdgeParts, *, openapi: Document) -> None:
         self._services = services
         self._openapi = openapi
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, no_content, path_id
 from cloche.api.wire.access import requires
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.wire.threads import ThreadAnswer, ThreadBody, ThreadPage, ThreadPatch, thread_answer
 from cloche.domain.events import ThreadUpdated
 from cloche.domain.permissions import Permission
@@ -28,7 +28,7 @@ from cloche.storage.threads import ThreadRepository
 class ThreadRoutes:
     """Everything that a person does with a conversation as a whole."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: EdgeParts) -> None:
         self._database = services.database
         self._log = services.log
         self._bus = services.bus

@@ -16,8 +16,8 @@ from cloche.api.wire.connections import Connections, Lifeline
 from cloche.api.wire.credentials import check_token, refuse_credential_in_url
 from cloche.api.wire.errors import error_body
 from cloche.api.wire.frames import encode_frame
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.wire.request_ids import request_id_of
-from cloche.api.wire.services import Services
 from cloche.domain import scope as authority
 from cloche.domain.permissions import Permission
 from cloche.errors import ClocheError, DrainingError, InvalidInputError
@@ -46,7 +46,7 @@ class EventEndpoint:
 
     def __init__(
         self,
-        services: Services,
+        services: EdgeParts,
         connections: Connections,
         *,
         permission: Permission,
@@ -60,7 +60,7 @@ class EventEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         response = EventResponse(receive, send, send_timeout_s=self._services.limits.send_timeout_s)
-        async with self._connections.open() as lifeline:
+        with self._connections.open() as lifeline:
             try:
                 error = await self._stream(scope, lifeline, response)
                 if error is not None:
@@ -73,7 +73,7 @@ class EventEndpoint:
     async def _stream(self, scope: Scope, lifeline: Lifeline, response: EventResponse) -> ClocheError | None:
         """The stream is told to its end, and completed; or it was ended before, by this error."""
         try:
-            async with lifeline.hold():
+            async with lifeline:
                 source = await self._open(scope, lifeline, response)
                 try:
                     if source is not None:

@@ -10,7 +10,7 @@ from cloche.api.sse.endpoint import EventEndpoint
 from cloche.api.sse.source import Source, find_run
 from cloche.api.wire.access import requires
 from cloche.api.wire.connections import Connections
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.domain.permissions import Permission
 from cloche.domain.scope import Scope
 from cloche.errors import InvalidIdError
@@ -19,7 +19,7 @@ from cloche.ids import RunId, ThreadId, TypedId
 T = TypeVar("T", bound=TypedId)
 
 
-def sse_routes(services: Services, connections: Connections) -> list[Route]:
+def sse_routes(services: EdgeParts, connections: Connections) -> list[Route]:
     """The routes of this edge; ``connections`` is the one registry of the process."""
 
     async def source_of_thread(scope: Scope, text: str) -> Source:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.domain.permissions import Permission
 from cloche.domain.scope import Principal, Scope
 from cloche.errors import NotAuthenticatedError
@@ -34,7 +34,7 @@ def bearer_token(headers: Headers) -> str:
     return found[0][len(_SCHEME) :].strip()
 
 
-async def admit(services: Services, headers: Headers, permission: Permission) -> Caller:
+async def admit(services: EdgeParts, headers: Headers, permission: Permission) -> Caller:
     """The caller, who has the permission.
 
     Raises:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
+from types import TracebackType
+from typing import Self
 
 from cloche.auth.sessions import SignIn
 from cloche.clock import Clock
@@ -16,7 +18,12 @@ _SHORTEST_WAIT_S = 0.01
 
 
 class Lifeline:
-    """The life of one stream. Made by ``Connections.open``; the task that opened it is the one that is stopped."""
+    """The life of one stream, as a block; the task that enters it is the one that is stopped.
+
+    ``Connections.open`` makes it.
+    """
+
+    __slots__ = ("_clock", "_connections", "_cut", "_expires_at", "_expiry", "_is_open", "error", "session_id")
 
     def __init__(self, connections: Connections, clock: Clock) -> None:
         self._connections = connections
@@ -41,25 +48,28 @@ class Lifeline:
         self._expires_at = until
         self._wait_for_expiry()
 
-    @asynccontextmanager
-    async def hold(self) -> AsyncGenerator[None]:
-        """The block that ``end`` cancels; after an end it is left without an error.
+    async def __aenter__(self) -> Self:
+        """The stream goes on inside the block, until ``end`` cancels it; after an end it is left without an error.
 
         Raises:
             DrainingError: the process is going away.
         """
         self._connections.check_open()
+        await self._cut.__aenter__()
+        self._is_open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._is_open = False
+        if self._expiry is not None:
+            self._expiry.cancel()
         try:
-            async with self._cut:
-                self._is_open = True
-                yield
+            await self._cut.__aexit__(kind, error, trace)
         except TimeoutError:
-            if self.error is None:
-                raise
-        finally:
-            self._is_open = False
-            if self._expiry is not None:
-                self._expiry.cancel()
+            return True  # ``end`` cancelled the block, and ``error`` says why
+        return False
 
     def _wait_for_expiry(self) -> None:
         if self._expiry is not None:
@@ -87,9 +97,9 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    @asynccontextmanager
-    async def open(self) -> AsyncGenerator[Lifeline]:
-        """A new stream's life: the caller runs the stream in its ``hold``, and leaves this block after the last word."""
+    @contextmanager
+    def open(self) -> Generator[Lifeline]:
+        """A new stream's life: the caller runs the stream inside it, and leaves this block after the last word."""
         lifeline = Lifeline(self, self._clock)
         self._open.add(lifeline)
         try:

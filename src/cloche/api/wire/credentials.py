@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.domain.scope import Principal
 from cloche.errors import InvalidInputError, TokenExpiredError
 
@@ -30,7 +30,7 @@ class _Expiry(msgspec.Struct, frozen=True):
     exp: int
 
 
-async def check_token(services: Services, token: str) -> Credential:
+async def check_token(services: EdgeParts, token: str) -> Credential:
     """Whose access token it is, and when it ends.
 
     Raises:
@@ -46,7 +46,7 @@ async def check_token(services: Services, token: str) -> Credential:
     return Credential(principal=principal, expires_at=expires_at)
 
 
-async def check_ticket(services: Services, ticket: str) -> Credential:
+async def check_ticket(services: EdgeParts, ticket: str) -> Credential:
     """Whose ticket it is; it is used up.
 
     Raises:

@@ -20,7 +20,7 @@ from cloche.api.wire.frames import (
     Subscribe,
     Unsubscribe,
 )
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.ws.outbox import Outbox
 from cloche.api.ws.protocol import connection_ready, draining, ok, position_reason, stream_opened
 from cloche.clock import Clock, to_text
@@ -61,7 +61,7 @@ class Pace:
 class Connection:
     """A connection whose owner is known. Operations are done one after the other, in the order of their frames."""
 
-    def __init__(self, services: Services, credential: Credential, lifeline: Lifeline, outbox: Outbox) -> None:
+    def __init__(self, services: EdgeParts, credential: Credential, lifeline: Lifeline, outbox: Outbox) -> None:
         self._services = services
         self._principal = credential.principal
         self._lifeline = lifeline

@@ -11,8 +11,8 @@ from cloche.api.wire.connections import Connections, Lifeline
 from cloche.api.wire.credentials import Credential, check_token
 from cloche.api.wire.errors import row_of, visible
 from cloche.api.wire.frames import Auth
+from cloche.api.wire.parts import EdgeParts
 from cloche.api.wire.request_ids import begin_request
-from cloche.api.wire.services import Services
 from cloche.api.wire.strict_json import JsonLimits
 from cloche.api.ws.channel import Channel, ClientGoneError
 from cloche.api.ws.connection import Connection
@@ -30,14 +30,14 @@ MAX_FRAMES_BEFORE_AUTH = 8
 class LiveEndpoint:
     """The ASGI application at the route. Every connection of it ends with a close code, whatever happens."""
 
-    def __init__(self, services: Services, connections: Connections) -> None:
+    def __init__(self, services: EdgeParts, connections: Connections) -> None:
         self._services = services
         self._connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, from the upgrade to the close frame."""
         channel = Channel(scope, receive, send)
-        async with self._connections.open() as lifeline:
+        with self._connections.open() as lifeline:
             visit = _Visit(self._services, channel, lifeline, begin_request(scope))
             try:
                 await visit.leave(await visit.run(scope))
@@ -48,7 +48,7 @@ class LiveEndpoint:
 class _Visit:
     """One pass through the endpoint."""
 
-    def __init__(self, services: Services, channel: Channel, lifeline: Lifeline, request_id: RequestId) -> None:
+    def __init__(self, services: EdgeParts, channel: Channel, lifeline: Lifeline, request_id: RequestId) -> None:
         self._services = services
         self._telemetry = services.telemetry
         self._channel = channel
@@ -70,7 +70,7 @@ class _Visit:
         """The connection is served until its end; the error that ended it, None when the client went away."""
         try:
             await self._channel.begin()
-            async with self._lifeline.hold():
+            async with self._lifeline:
                 await self._serve(await self._enter(scope))
         except ClientGoneError:
             return None

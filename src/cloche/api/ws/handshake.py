@@ -10,7 +10,7 @@ from starlette.types import Scope
 from cloche.api.wire.callers import bearer_token
 from cloche.api.wire.credentials import Credential, check_ticket, check_token, refuse_credential_in_url
 from cloche.api.wire.frames import SUBPROTOCOL
-from cloche.api.wire.services import Services
+from cloche.api.wire.parts import EdgeParts
 from cloche.errors import OriginRefusedError, ProtocolViolationError
 
 _TICKET = "ticket."
@@ -56,7 +56,7 @@ def read_upgrade(scope: Scope, origins: frozenset[str]) -> Upgrade:
     return Upgrade(ticket=None, token=bearer_token(headers) if "authorization" in headers else None)
 
 
-async def check_upgrade(services: Services, upgrade: Upgrade) -> Credential | None:
+async def check_upgrade(services: EdgeParts, upgrade: Upgrade) -> Credential | None:
     """Whose credential came with the upgrade; None when none did.
 
     Raises:

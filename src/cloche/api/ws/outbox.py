@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from cloche.api.ws.following import Following
@@ -44,22 +43,19 @@ class Outbox:
         self._limit_bytes = limit_bytes
         self._send_timeout_s = send_timeout_s
         self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._answers: deque[bytes] = deque()
+        self._sleep: asyncio.Future[None] | None = None
+        self._room: asyncio.Event | None = None
+        self._answers: list[bytes] = []
         self._answer_bytes = 0
         self._sending_since: float | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self.following = Following(log, self._wake.set, limit=subscriptions)
+        self.following = Following(log, self._wake, limit=subscriptions)
 
     def put(self, *answers: bytes) -> None:
         """These frames go out next, behind answers that wait already."""
         self._answers.extend(answers)
         self._answer_bytes += sum(map(len, answers))
-        if self._answer_bytes >= self._limit_bytes:
-            self._room.clear()
-        self._wake.set()
+        self._wake()
 
     async def room(self) -> None:
         """Fewer than ``limit_bytes`` of answers wait.
@@ -67,7 +63,9 @@ class Outbox:
         Whoever adds one answer after each call is bounded by the limit and one answer. A client that does not read makes
         this wait no longer than ``send_timeout_s``: then the connection ends.
         """
-        await self._room.wait()
+        if self._answer_bytes >= self._limit_bytes:
+            self._room = self._room or asyncio.Event()
+            await self._room.wait()
 
     async def run(self) -> None:
         """Send what there is, as soon as there is anything, until cancelled.
@@ -76,15 +74,15 @@ class Outbox:
             StorageError: the log cannot be read; whatever ``send`` raises.
         """
         while True:
-            await self._wake.wait()
-            self._wake.clear()
             while await self._send_next():
                 pass
+            # An Event for each of many thousand idle connections would cost more than all else of this object.
+            self._sleep = self._loop.create_future()
+            await self._sleep
 
     def leftovers(self) -> list[bytes]:
         """The answers that were not sent, taken out: for whoever says the last words."""
-        waiting = list(self._answers)
-        self._answers.clear()
+        waiting, self._answers = self._answers, []
         self._answer_bytes = 0
         return waiting
 
@@ -94,12 +92,17 @@ class Outbox:
         if self._watch is not None:
             self._watch.cancel()
 
+    def _wake(self) -> None:
+        if self._sleep is not None and not self._sleep.done():
+            self._sleep.set_result(None)
+
     async def _send_next(self) -> bool:
         if self._answers:
             await self._send(self._answers[0])
-            self._answer_bytes -= len(self._answers.popleft())
-            if self._answer_bytes < self._limit_bytes:
+            self._answer_bytes -= len(self._answers.pop(0))
+            if self._room is not None and self._answer_bytes < self._limit_bytes:
                 self._room.set()
+                self._room = None
             return True
         if not self.following.has_moved:
             return False

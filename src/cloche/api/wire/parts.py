@@ -44,7 +44,7 @@ class EdgeLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
+class EdgeParts:
     """Everything a route or a connection may use."""
 
     database: Database
