@@ -129,7 +129,7 @@ class App:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Core:
+class _Ground:
     """The lower floors, opened."""
 
     database: SqliteDatabase
@@ -165,7 +165,7 @@ async def build(
         StorageError: the data folder or database cannot be used.
     """
     async with AsyncExitStack() as stack:
-        core = await _open_core(settings, clock, folder or Path.cwd(), stack)
+        core = await _open_ground(settings, clock, folder or Path.cwd(), stack)
         execution = _execution(core, settings)
         keys = await asyncio.to_thread(load_keys, settings.data / "keys")
         sign_in = _sign_in(core, keys)
@@ -216,7 +216,7 @@ async def build(
         )
 
 
-async def _open_core(settings: Settings, clock: Clock, folder: Path, stack: AsyncExitStack) -> _Core:
+async def _open_ground(settings: Settings, clock: Clock, folder: Path, stack: AsyncExitStack) -> _Ground:
     telemetry, flush = make_telemetry(settings.telemetry, __version__)
     stack.callback(flush)
     stack.enter_context(owned(settings.data))
@@ -230,7 +230,7 @@ async def _open_core(settings: Settings, clock: Clock, folder: Path, stack: Asyn
         clock=clock,
         telemetry=telemetry,
     )
-    return _Core(
+    return _Ground(
         database=database,
         log=EventLog(database, Hub()),
         bus=LocalBus(),
@@ -241,7 +241,7 @@ async def _open_core(settings: Settings, clock: Clock, folder: Path, stack: Asyn
     )
 
 
-def _execution(core: _Core, settings: Settings) -> _Execution:
+def _execution(core: _Ground, settings: Settings) -> _Execution:
     database, log, bus, clock, telemetry = core.database, core.log, core.bus, core.clock, core.telemetry
     cancellation = Cancellation(database=database, log=log, bus=bus, clock=clock)
     executor = Executor(
@@ -278,7 +278,7 @@ def _execution(core: _Core, settings: Settings) -> _Execution:
     )
 
 
-def _sign_in(core: _Core, keys: SigningKeys) -> SignIn:
+def _sign_in(core: _Ground, keys: SigningKeys) -> SignIn:
     policy = SignInPolicy()
     return SignIn(
         database=core.database,
@@ -290,7 +290,7 @@ def _sign_in(core: _Core, keys: SigningKeys) -> SignIn:
     )
 
 
-async def _readiness(core: _Core, probe: ModelProbe, model: ModelConfig) -> dict[str, Check]:
+async def _readiness(core: _Ground, probe: ModelProbe, model: ModelConfig) -> dict[str, Check]:
     try:
         seconds = await core.database.ping()
         written = Check(ok=True, detail="a row was written", latency_ms=round(seconds * 1000, 2))
@@ -308,7 +308,7 @@ def _keep(settings: Settings) -> Keep:
     return Keep(age=timedelta(days=settings.retention.days), events=settings.retention.events)
 
 
-def _writer_figures(core: _Core, worker: Worker) -> dict[str, float]:
+def _writer_figures(core: _Ground, worker: Worker) -> dict[str, float]:
     figures = core.database.figures
     return {
         "storage_commits_total": figures.commits,

@@ -267,3 +267,30 @@ async def test_a_cancelled_run_keeps_its_reason_and_lets_the_thread_go_on(world:
     assert (run.failure.code, run.failure.retryable) == ("run_cancelled", True)
     assert run.state_times[ExecutionState.CANCELLED] - run.created_at < timedelta(seconds=5)
     assert (await world.until(scope, following))[-1].type == "agent_completed"
+
+
+async def test_a_cancel_between_the_claim_and_the_first_step_stops_the_run_before_it_works(world: World):
+    preparing, go_on = asyncio.Event(), asyncio.Event()
+    entered: list[bool] = []
+
+    async def prepare(agent: str) -> None:
+        preparing.set()
+        await go_on.wait()
+
+    async def agent(run: AgentRun) -> str:
+        entered.append(True)
+        return "never"
+
+    world.programs.prepare = prepare  # type: ignore[method-assign]
+    world.programs.add("agent", agent)
+    scope = await world.person()
+    accepted = await world.send(scope)
+    await preparing.wait()
+
+    await world.cancellation.cancel(scope, RunId(accepted.run_id))
+    go_on.set()
+    events = await world.until(scope, accepted)
+
+    assert events[-1].type == "agent_cancelled"
+    assert check_run(events) == []
+    assert entered == []

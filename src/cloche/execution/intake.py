@@ -160,7 +160,7 @@ class Intake:
             return _Outcome(accepted=known, offers=(), signals=())
         thread_id = await self._thread(tx, asked)
         blockers, offers, signals, reason = await self._make_way(tx, scope, sending, thread_id)
-        run = _new_run(asked, thread_id, self._clock.now())
+        run = _pending_run(asked, thread_id, self._clock.now())
         created = MessageCreated(
             message_id=asked.message_id,
             role=MessageRole.USER,
@@ -269,7 +269,7 @@ class Intake:
         return len(live) - ended, [], signals, "interrupting" if signals else "accepted"
 
 
-def _new_run(asked: _Asked, thread_id: ThreadId, at: datetime) -> Run:
+def _pending_run(asked: _Asked, thread_id: ThreadId, at: datetime) -> Run:
     return Run(
         ref=RunRef(
             tenant_id=asked.scope.tenant_id, user_id=asked.scope.user_id, thread_id=thread_id, run_id=asked.run_id

@@ -324,7 +324,8 @@ def _connect(path: Path, *, read_only: bool = False) -> _Connection:
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA cache_size=-16000")
+    connection.execute("PRAGMA cache_size=-32000")
+    connection.execute("PRAGMA wal_autocheckpoint=4000")
     connection.execute("PRAGMA journal_size_limit=67108864")
     if read_only:
         connection.execute("PRAGMA query_only=ON")
