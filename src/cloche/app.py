@@ -50,6 +50,8 @@ from cloche.tools.builtin import builtin_tools
 
 _LAG_EVERY_S = 0.5
 _LAG_TOLD_S = 0.25
+# A revocation by another process, as by `cloche users disable`, reaches open streams within a second.
+_REVOCATIONS_EVERY_S = 0.5
 
 
 Sweep = Callable[[], Awaitable[None]]
@@ -93,6 +95,7 @@ class App:
             group.create_task(self.worker.run())
             group.create_task(self._every(self.settings.runs.sweep_s, self.recovery.sweep))
             group.create_task(self._every(self.settings.retention.every_s, self._retain))
+            group.create_task(self._every(_REVOCATIONS_EVERY_S, self.sign_in.catch_up))
             group.create_task(self._watch_loop())
 
     async def drain(self, grace: timedelta) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -209,6 +210,40 @@ def test_every_test_that_a_page_names_exists(page: str) -> None:
 
 def has_test(file: Path, test: str) -> bool:
     return file.is_file() and re.search(rf"^(?:async )?def {test}\(", read(file), re.MULTILINE) is not None
+
+
+def test_every_part_of_the_program_that_a_page_names_exists() -> None:
+    named = {
+        (page.relative_to(ROOT), name)
+        for page in pages()
+        if page.is_relative_to(DOCS)
+        for name in re.findall(r"`(cloche(?:\.\w+)+)`", read(page))
+        if name.rpartition(".")[2] not in {"db", "toml", "v1", "lock"}
+    }
+
+    assert named
+    assert {f"{page}: {name}" for page, name in named if not is_there(name)} == set()
+
+
+def is_there(name: str) -> bool:
+    """Whether the dotted name leads to a module, or to something in one."""
+    found: object = importlib.import_module("cloche")
+    path = "cloche"
+    for part in name.split(".")[1:]:
+        path = f"{path}.{part}"
+        if not hasattr(found, part) and importlib.util.find_spec(path) is None:
+            return False
+        found = getattr(found, part, None) or importlib.import_module(path)
+    return True
+
+
+def test_every_metric_that_a_page_names_is_served() -> None:
+    served = set(re.findall(r"^\| `(cloche_\w+)` \|", read(REFERENCE / "metrics.md"), re.MULTILINE))
+
+    named = {name for page in pages() for name in re.findall(r"\b(cloche_\w+?)(?=[\[{`) ])", read(page))}
+
+    assert served
+    assert {name for name in named - served if name not in {"cloche_id"}} == set()
 
 
 def test_every_make_target_that_a_page_names_exists() -> None:

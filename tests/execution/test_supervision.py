@@ -6,17 +6,20 @@ import asyncio
 import gc
 import sys
 from collections.abc import Awaitable
+from typing import TypeVar
 
 import pytest
 
 from cloche.execution.supervision import Ending, Supervised
+
+T = TypeVar("T")
 
 
 async def hang() -> None:
     await asyncio.get_running_loop().create_future()
 
 
-async def ended(supervised: Supervised[object]) -> Ending[object]:
+async def ended(supervised: Supervised[T]) -> Ending[T]:
     async with asyncio.timeout(5):
         return await supervised.run()
 

@@ -187,15 +187,14 @@ async def test_a_delta_carries_no_more_than_it_must(execution: Execution):
 
 async def test_a_full_backlog_makes_the_agent_wait_until_it_is_durable(execution: Execution):
     async with execution.flushing() as writer:
-        await writer.delta(execution.message, "first")
-        await eventually(lambda: execution.faulty.written)
         execution.faulty.hold()
+        await writer.delta(execution.message, "first")
+        await execution.faulty.reached.wait()
         for _ in range(BACKLOG_BYTES // 1024):
             await writer.delta(execution.message, "x" * 1024)
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(writer.delta(execution.message, "y" * 1024))
-            await execution.faulty.reached.wait()
-            await asyncio.sleep(0)
+            await eventually(lambda: writer._waiters)
             waited = not waiting.done()
             execution.faulty.release()
 

@@ -1,7 +1,7 @@
 """The child process in which a plain function tool runs: one call, from standard input to a pipe.
 
 Run as ``python -m cloche.tools.child``. The result goes to a descriptor of its own, so that what the function prints
-cannot be mistaken for it.
+cannot be mistaken for it, and is one line, so that it ends although a process left behind keeps the descriptor open.
 """
 
 from __future__ import annotations
@@ -19,32 +19,43 @@ def answer_call() -> None:
     """Read the call, run the function, write its outcome."""
     call = json.loads(sys.stdin.buffer.read())
     sys.path[:0] = [entry for entry in call["path"] if entry not in sys.path]
-    outcome = _outcome(call)
+    answer = _answer(call)
     with os.fdopen(int(call["result_fd"]), "wb") as pipe:
-        pipe.write(json.dumps(outcome).encode())
+        pipe.write(answer.encode() + b"\n")
 
 
-def _outcome(call: dict[str, Any]) -> dict[str, Any]:
+def _answer(call: dict[str, Any]) -> str:
     try:
         target: Any = importlib.import_module(call["module"])
         for name in call["function"].split("."):
             target = getattr(target, name)
-        value = target(**call["arguments"])
+        return _told(target(**call["arguments"]))
     except Exception as error:  # noqa: BLE001 -- the boundary of foreign code; the parent tells of the failure
         code = getattr(error, "code", None)
         told = isinstance(code, str) and hasattr(error, "retryable")
-        return {
+        failure = {
             "ok": False,
             "error": type(error).__name__,
             "code": code if told else None,
             "message": str(error) if told else "",
         }
-    if isinstance(value, str) and len(value) > RESULT_LIMIT:
-        return {"ok": True, "value": value[:RESULT_LIMIT], "size": len(value)}
+        return json.dumps(failure)
+
+
+def _told(value: object) -> str:
+    """The value as JSON, cut at the limit; what has no JSON form comes as its text.
+
+    Raises:
+        ValueError | TypeError: it cannot be written at all (a circle, keys that are no text).
+    """
+    if isinstance(value, str):
+        size = len(value.encode(errors="surrogatepass"))
+        if size > RESULT_LIMIT:
+            return json.dumps({"ok": True, "value": value[:RESULT_LIMIT], "size": size})
     encoded = json.dumps(value, default=str)
     if len(encoded) > RESULT_LIMIT:
-        return {"ok": True, "value": encoded[:RESULT_LIMIT], "size": len(encoded)}
-    return {"ok": True, "value": value}
+        return json.dumps({"ok": True, "value": encoded[:RESULT_LIMIT], "size": len(encoded)})
+    return f'{{"ok": true, "value": {encoded}}}'
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from cloche.errors import ToolFailedError
 from cloche.tools import child
 
 GRACE_S = 1.0
-_READ = 65_536
+_ANSWER_LIMIT = 2**26
 
 
 class Named(Protocol):
@@ -64,8 +64,9 @@ async def run_in_process(function: Named, arguments: Mapping[str, object]) -> tu
 
 
 async def _converse(process: asyncio.subprocess.Process, call: bytes, read_fd: int) -> bytes:
+    """The line with which the child answers; nothing when it ended without one."""
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=2**24)
+    reader = asyncio.StreamReader(limit=_ANSWER_LIMIT)
     transport, _ = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", buffering=0)
     )
@@ -75,12 +76,19 @@ async def _converse(process: asyncio.subprocess.Process, call: bytes, read_fd: i
             process.stdin.write(call)
             await process.stdin.drain()
             process.stdin.close()
-        parts: list[bytes] = []
-        while part := await reader.read(_READ):
-            parts.append(part)
-        return b"".join(parts)
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(_end_with(process, reader))
+            answer = await reader.readline()
+            watching.cancel()
+        return answer
     finally:
         transport.close()
+
+
+async def _end_with(process: asyncio.subprocess.Process, reader: asyncio.StreamReader) -> None:
+    """The stream ends with the process, although what it left behind may hold the pipe open."""
+    await process.wait()
+    _signal(process, signal.SIGKILL)
 
 
 def _result(answer: bytes) -> tuple[object, int | None]:

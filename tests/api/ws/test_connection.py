@@ -31,6 +31,16 @@ async def echo(_run: AgentRun) -> str:
     return "hello yourself"
 
 
+def asgi_scope(token: str) -> dict[str, Any]:
+    return {
+        "type": "websocket",
+        "path": "/v1/ws",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {token}".encode())],
+        "subprotocols": ["cloche.v1"],
+    }
+
+
 # Coming in
 
 
@@ -626,6 +636,41 @@ async def test_an_unexpected_error_of_the_upgrade_is_logged_and_told(
     assert [line[:2] for line in world.log_book.lines].count(("error", "request.failed")) == 2
 
 
+async def test_who_leaves_before_saying_who_they_are_is_nobody(edges: Edges, world: World):
+    async with edges.socket():
+        await eventually(lambda: len(edges.connections) == 1)
+    await eventually(lambda: len(edges.connections) == 0)
+
+    assert world.telemetry.figures.connections_opened == 0
+
+
+async def test_a_socket_that_breaks_while_something_is_sent_ends_quietly(
+    services: EdgeParts, enter: Enter, world: World
+):
+    ada = await enter("ada")
+    edges = Edges(services)
+    broken = asyncio.Event()
+    received = [{"type": "websocket.connect"}]
+
+    async def receive() -> dict[str, Any]:
+        if received:
+            return received.pop()
+        await broken.wait()
+        return {"type": "websocket.disconnect", "code": 1006}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.send":
+            broken.set()
+            raise OSError
+
+    await edges.app(asgi_scope(ada.access_token), receive, send)  # type: ignore[arg-type]
+
+    assert broken.is_set()
+    closed = [fields for _, event, fields in world.log_book.lines if event == "connection.closed"]
+    assert [fields["code"] for fields in closed] == [1006]
+    assert not [line for line in world.log_book.lines if line[0] == "error"]
+
+
 async def test_a_server_without_denial_responses_is_refused_with_a_close(services: EdgeParts):
     edges = Edges(services)
     sent: list[dict[str, Any]] = []
@@ -637,13 +682,6 @@ async def test_a_server_without_denial_responses_is_refused_with_a_close(service
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "websocket",
-        "path": "/v1/ws",
-        "query_string": b"",
-        "headers": [(b"authorization", b"Bearer a.b.c")],
-        "subprotocols": ["cloche.v1"],
-    }
-    await edges.app(scope, receive, send)  # type: ignore[arg-type]
+    await edges.app(asgi_scope("a.b.c"), receive, send)  # type: ignore[arg-type]
 
     assert sent == [{"type": "websocket.close", "code": 4501}]

@@ -103,6 +103,13 @@ async def trim(services: EdgeParts, thread_id: ThreadId, first: int) -> None:
     await services.database.write(work)
 
 
+async def delete(services: EdgeParts, thread_id: ThreadId) -> None:
+    async def work(tx: Transaction) -> None:
+        await tx.execute("UPDATE threads SET deleted_at = 1 WHERE id = ?", str(thread_id))
+
+    await services.database.write(work)
+
+
 async def test_answers_go_out_in_order(outbox: Outbox, wire: Socket):
     outbox.put(b"1", b"2")
     outbox.put(b"3")
@@ -216,10 +223,7 @@ async def test_a_thread_that_is_gone_is_followed_no_more_and_that_is_said(
     await append_elsewhere(services, scope, thread_id, "b")
     await trim(services, thread_id, 2)
 
-    async def delete(tx: Transaction) -> None:
-        await tx.execute("UPDATE threads SET deleted_at = 1 WHERE id = ?", str(thread_id))
-
-    await services.database.write(delete)
+    await delete(services, thread_id)
     services.log._hub.wake((scope.tenant_id, thread_id), 1)
     batch = await following.take()
 
@@ -229,15 +233,17 @@ async def test_a_thread_that_is_gone_is_followed_no_more_and_that_is_said(
     assert following.positions == {}
 
 
-@pytest.mark.parametrize("is_lost", [False, True])
+@pytest.mark.parametrize("fate", ["kept", "trimmed", "deleted"])
 async def test_what_was_read_for_a_subscription_that_is_gone_is_dropped(
-    services: EdgeParts, scope: Scope, thread_id: ThreadId, is_lost: bool
+    services: EdgeParts, scope: Scope, thread_id: ThreadId, fate: str
 ):
     following = Following(services.log, lambda: None, limit=1)
     await following.follow(scope, thread_id, after=0, epoch=None)
     await append_elsewhere(services, scope, thread_id, "a", "b")
-    if is_lost:
+    if fate != "kept":
         await trim(services, thread_id, 3)
+    if fate == "deleted":
+        await delete(services, thread_id)
     services.log._hub.wake((scope.tenant_id, thread_id), 2)
 
     async with asyncio.TaskGroup() as group:
@@ -248,6 +254,20 @@ async def test_what_was_read_for_a_subscription_that_is_gone_is_dropped(
     assert taking.result() is None
     assert not following.unfollow(thread_id)
     assert services.log._hub.followers == 0
+
+
+async def test_a_new_beginning_is_told_like_everything_else(
+    services: EdgeParts, outbox: Outbox, wire: Socket, scope: Scope, thread_id: ThreadId
+):
+    await outbox.following.follow(scope, thread_id, after=0, epoch=None)
+    await append_elsewhere(services, scope, thread_id, "a", "b")
+    await trim(services, thread_id, 3)
+    services.log._hub.wake((scope.tenant_id, thread_id), 2)
+
+    frames = await wire.until(1)
+
+    assert (frames[0]["notice"], frames[0]["recovered"]) == ("stream_opened", False)
+    assert outbox.following.positions == {thread_id: 2}
 
 
 async def test_a_thread_that_moves_while_it_is_subscribed_to_is_not_missed(

@@ -277,3 +277,8 @@ def test_a_reason_holds_as_many_positions_as_fit(count: int, seq: int) -> None:
     found = json.loads(reason)
     assert found.items() <= positions.items()
     assert min(count, 2) <= len(found) <= 3
+
+
+def test_what_has_no_json_form_is_noticed() -> None:
+    with pytest.raises(TypeError):
+        encode_frame(object())
