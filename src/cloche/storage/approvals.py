@@ -93,10 +93,9 @@ class ApprovalRepository:
         rows = await tx.fetch(
             ApprovalRow,
             f"SELECT {_COLUMNS} FROM approvals WHERE {_OWN} {wanted}"
-            "AND (created_at < ? OR (created_at = ? AND id < ?)) ORDER BY created_at DESC, id DESC LIMIT ?",
+            "AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?",
             self._tenant,
             self._user,
-            number,
             number,
             identity,
             page.limit + 1,

@@ -78,10 +78,9 @@ class AuditRepository:
         rows = await tx.fetch(
             _AuditRow,
             "SELECT id, actor, action, target, detail, created_at FROM audit "
-            "WHERE tenant_id = ? AND (created_at < ? OR (created_at = ? AND id < ?)) "
+            "WHERE tenant_id = ? AND (created_at, id) < (?, ?) "
             "ORDER BY created_at DESC, id DESC LIMIT ?",
             self._tenant,
-            number,
             number,
             identity,
             page.limit + 1,

@@ -74,6 +74,11 @@ class StateRow(NamedTuple):
     epoch: int
 
 
+class _ThreadStateRow(NamedTuple):
+    thread_id: str
+    state: str
+
+
 class IdRow(NamedTuple):
     """One id."""
 
@@ -152,11 +157,10 @@ class RunRepository:
         rows = await tx.fetch(
             RunRow,
             f"SELECT {COLUMNS} FROM runs WHERE tenant_id = ? AND user_id = ? {place}"
-            "AND (created_at < ? OR (created_at = ? AND id < ?)) ORDER BY created_at DESC, id DESC LIMIT ?",
+            "AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?",
             self._tenant,
             self._user,
             *values,
-            number,
             number,
             identity,
             page.limit + 1,
@@ -186,6 +190,19 @@ class RunRepository:
             self._user,
         )
         return len(rows)
+
+    async def live_states(self, tx: Transaction) -> dict[ThreadId, list[ExecutionState]]:
+        """The states of this user's runs that have not ended, by thread; a thread without any is not there."""
+        rows = await tx.fetch(
+            _ThreadStateRow,
+            "SELECT thread_id, state FROM runs WHERE tenant_id = ? AND user_id = ? AND ended_at IS NULL",
+            self._tenant,
+            self._user,
+        )
+        found: dict[ThreadId, list[ExecutionState]] = {}
+        for row in rows:
+            found.setdefault(ThreadId(row.thread_id), []).append(ExecutionState(row.state))
+        return found
 
     async def move(
         self, tx: Transaction, run_id: RunId, to: ExecutionState, *, at: datetime, epoch: int | None

@@ -31,6 +31,7 @@ from cloche.errors import (
 )
 from cloche.storage.database import Param, R, Transaction, Work
 from cloche.storage.schema import check_version, require_version, upgrade_statements
+from cloche.storage.sqlite_statistics import statistics_statements
 
 T = TypeVar("T")
 
@@ -389,7 +390,7 @@ def upgrade(path: Path) -> tuple[str | None, bool]:
     try:
         connection = _connect(path)
         try:
-            connection.execute(f"BEGIN IMMEDIATE; {statements}; COMMIT").fetchall()
+            connection.execute(f"BEGIN IMMEDIATE; {statements}; {statistics_statements()}; COMMIT").fetchall()
         finally:
             connection.close()
     except apsw.Error as error:

@@ -90,10 +90,9 @@ class ThreadRepository:
         rows = await tx.fetch(
             ThreadRow,
             f"SELECT {_COLUMNS} FROM threads WHERE {_OWN} AND {state} "
-            "AND (updated_at < ? OR (updated_at = ? AND id < ?)) ORDER BY updated_at DESC, id DESC LIMIT ?",
+            "AND (updated_at, id) < (?, ?) ORDER BY updated_at DESC, id DESC LIMIT ?",
             self._tenant,
             self._user,
-            number,
             number,
             identity,
             page.limit + 1,

@@ -226,10 +226,9 @@ class MemberRepository:
         number, identity = page.before or (2**62, "~")
         rows = await tx.fetch(
             _UserRow,
-            f"SELECT {_COLUMNS} FROM users WHERE tenant_id = ? AND (created_at < ? OR (created_at = ? AND id < ?)) "
+            f"SELECT {_COLUMNS} FROM users WHERE tenant_id = ? AND (created_at, id) < (?, ?) "
             "ORDER BY created_at DESC, id DESC LIMIT ?",
             self._tenant,
-            number,
             number,
             identity,
             page.limit + 1,

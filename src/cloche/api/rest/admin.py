@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from heapq import nlargest
-
 from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, path_id
 from cloche.api.wire.access import requires
 from cloche.api.wire.admin import (
@@ -19,17 +16,14 @@ from cloche.api.wire.admin import (
 )
 from cloche.api.wire.auth import UserAnswer, user_answer
 from cloche.api.wire.parts import EdgeParts
-from cloche.clock import to_micros
 from cloche.domain.permissions import Permission
-from cloche.domain.runs import LIVE_STATES, ExecutionState, Run
-from cloche.domain.scope import Scope
+from cloche.domain.runs import ExecutionState, Run
 from cloche.ids import UserId
 from cloche.storage.audit import AuditLine, AuditRepository
 from cloche.storage.database import Transaction
-from cloche.storage.pages import MAX_LIMIT, Page, PageRequest, cursor_of, page_request
-from cloche.storage.runs import RunRepository
+from cloche.storage.pages import Page, page_request
+from cloche.storage.tenant_runs import TenantRunRepository
 from cloche.storage.tenants import Tenant, TenantRepository
-from cloche.storage.users import MemberRepository
 
 
 class AdminRoutes:
@@ -90,10 +84,10 @@ class AdminRoutes:
         self, caller: Admitted, limit: LimitQuery = FIRST_PAGE, cursor: CursorQuery = None
     ) -> MemberRunPage:
         """List the tenant's runs without their content, newest first, and count its live ones by state."""
-        scope, page = caller.scope, page_request("runs", limit=limit, cursor=cursor)
+        runs, page = TenantRunRepository(caller.scope), page_request("runs", limit=limit, cursor=cursor)
 
         async def work(tx: Transaction) -> tuple[Page[Run], dict[ExecutionState, int]]:
-            return await _newest_runs(tx, scope, page), await _count_live(tx, scope)
+            return await runs.list(tx, page), await runs.count_live(tx)
 
         found, live = await self._database.read(work)
         return MemberRunPage(
@@ -122,41 +116,3 @@ class AdminRoutes:
 
         found = await self._database.read(work)
         return AuditPage(items=[audit_answer(line) for line in found.items], next_cursor=found.next_cursor)
-
-
-async def _members(tx: Transaction, scope: Scope) -> list[Scope]:
-    """The scope of each user of the administrator's tenant; it grants nothing."""
-    members = MemberRepository(scope)
-    found = await members.list(tx, PageRequest(limit=MAX_LIMIT))
-    users = [*found.items]
-    while found.next_cursor is not None:
-        found = await members.list(tx, page_request("users", limit=MAX_LIMIT, cursor=found.next_cursor))
-        users += found.items
-    return [Scope(tenant_id=scope.tenant_id, user_id=user.id) for user in users]
-
-
-async def _newest_runs(tx: Transaction, scope: Scope, page: PageRequest) -> Page[Run]:
-    found: list[Run] = []
-    is_more = False
-    for member in await _members(tx, scope):
-        own = await RunRepository(member).list(tx, page)
-        is_more = is_more or own.next_cursor is not None or len(found) + len(own.items) > page.limit
-        found = nlargest(page.limit, [*found, *own.items], key=lambda run: (run.created_at, run.id))
-    cursor = cursor_of("runs", to_micros(found[-1].created_at), found[-1].id) if is_more else None
-    return Page(items=found, next_cursor=cursor)
-
-
-async def _count_live(tx: Transaction, scope: Scope) -> dict[ExecutionState, int]:
-    counted: Counter[ExecutionState] = Counter()
-    for member in await _members(tx, scope):
-        runs = RunRepository(member)
-        left, page = await runs.live_count(tx), PageRequest(limit=MAX_LIMIT)
-        while left:
-            found = await runs.list(tx, page)
-            live = [run.state for run in found.items if run.state in LIVE_STATES]
-            counted.update(live)
-            left -= len(live)
-            if found.next_cursor is None:
-                break
-            page = page_request("runs", limit=MAX_LIMIT, cursor=found.next_cursor)
-    return {state: counted[state] for state in sorted(LIVE_STATES)}

@@ -72,7 +72,8 @@ class ThreadRoutes:
 
         async def work(tx: Transaction) -> ThreadPage:
             found = await ThreadRepository(scope).list(tx, page, archived=archived)
-            items = [await _answer(tx, scope, thread) for thread in found.items]
+            live = await RunRepository(scope).live_states(tx)
+            items = [thread_answer(thread, status_of(live.get(thread.id, ()))) for thread in found.items]
             return ThreadPage(items=items, next_cursor=found.next_cursor)
 
         return await self._database.read(work)

@@ -180,6 +180,8 @@ def _execution() -> None:
         _int("completed_at", "failed_at", "timeout_at", "dead_at", "cancelled_at", nullable=True),
     )
     op.create_index("runs_by_thread", "runs", ["tenant_id", "user_id", "thread_id", "first_seq"])
+    op.create_index("runs_by_time", "runs", ["tenant_id", "created_at", "id"])
+    op.create_index("runs_of_user_by_time", "runs", ["tenant_id", "user_id", "created_at", "id"])
     live = sa.text("ended_at IS NULL")
     op.create_index(
         "runs_live",
@@ -225,6 +227,7 @@ def _execution() -> None:
         _text("decided_by", nullable=True),
         _blob("edited_arguments", nullable=True),
     )
+    op.create_index("approvals_by_call", "approvals", ["tenant_id", "user_id", "run_id", "tool_call_id"])
     pending = sa.text("state = 'pending'")
     op.create_index(
         "approvals_open",
