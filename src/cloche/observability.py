@@ -15,6 +15,9 @@ from structlog.typing import Processor
 from cloche.settings import TelemetrySettings
 from cloche.telemetry import SpanMaker, Telemetry
 
+# uvicorn tells of every upgrade that we refused as if it were a fault of ours.
+# It may go when https://github.com/Kludex/uvicorn/pull/3138 is in the release that we need.
+_NOT_TRUE = "ASGI callable returned without completing handshake."
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -67,6 +70,7 @@ def _route_libraries(shared: list[Processor], renderer: Processor, level: int) -
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(lambda record: record.msg != _NOT_TRUE)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))

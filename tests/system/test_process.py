@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from support.client import signed_in
 from support.server_process import ServerProcess
@@ -95,3 +97,16 @@ def test_a_log_that_nobody_reads_any_more_does_not_stop_a_drain(make_server: Cal
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(10) == 0
+
+
+async def test_a_refused_upgrade_is_no_error_of_the_server(make_server: Callable[..., ServerProcess]):
+    server = make_server()
+    server.start()
+
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(f"ws://127.0.0.1:{server.port}/v1/ws", additional_headers={"Authorization": "Bearer x"}):
+            pass
+
+    assert refused.value.response.status_code == 401
+    assert server.stop() == 0
+    assert [line for line in server.output if '"level": "error"' in line] == []
