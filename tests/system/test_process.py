@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from support.client import signed_in
 from support.server_process import ServerProcess
@@ -104,8 +105,11 @@ async def test_a_refused_upgrade_is_no_error_of_the_server(make_server: Callable
     server.start()
 
     with pytest.raises(InvalidStatus) as refused:
-        async with connect(f"ws://127.0.0.1:{server.port}/v1/ws", additional_headers={"Authorization": "Bearer x"}):
-            pass
+        await connect(
+            f"ws://127.0.0.1:{server.port}/v1/ws",
+            subprotocols=[Subprotocol("cloche.v1")],
+            additional_headers={"Authorization": "Bearer x"},
+        )
 
     assert refused.value.response.status_code == 401
     assert server.stop() == 0
