@@ -13,6 +13,9 @@ from cloche.domain.scope import Scope
 from cloche.storage.sqlite import SqliteDatabase, open_sqlite
 from support.world import World, add_person, opened_world, working
 
+# The contract suites are a package's modules, imported by tests: their assertions say what they compared all the same.
+pytest.register_assert_rewrite("cloche.testing.contracts")
+
 
 @pytest.fixture(autouse=True)
 def no_blocked_loop() -> Generator[None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import cast
 
+import msgspec
 import structlog
 from structlog.typing import Processor
 
@@ -26,18 +28,25 @@ def make_telemetry(settings: TelemetrySettings, version: str) -> tuple[Telemetry
 
     Lines of libraries (through ``logging``) take the same way and have the same form.
     """
-    renderer = _renderer(settings)
+    is_console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    _route_libraries(shared, renderer, _LEVELS[settings.log_level])
+    _route_libraries(
+        shared,
+        structlog.dev.ConsoleRenderer() if is_console else structlog.processors.JSONRenderer(),
+        _LEVELS[settings.log_level],
+    )
     logger = cast(
         "structlog.typing.FilteringBoundLogger",
         structlog.wrap_logger(
-            structlog.PrintLogger(sys.stderr),
-            processors=[*shared, renderer],
+            structlog.PrintLogger(sys.stderr) if is_console else structlog.BytesLogger(sys.stderr.buffer),
+            processors=[
+                *shared,
+                structlog.dev.ConsoleRenderer() if is_console else structlog.processors.JSONRenderer(_as_line),
+            ],
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
         ),
     ).bind()
@@ -57,9 +66,12 @@ def make_telemetry(settings: TelemetrySettings, version: str) -> tuple[Telemetry
     return Telemetry(sink, span_maker), close
 
 
-def _renderer(settings: TelemetrySettings) -> Processor:
-    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
-    return structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+def _as_line(fields: Mapping[str, object], **_options: object) -> bytes:
+    try:
+        return msgspec.json.encode(fields, enc_hook=str)
+    except UnicodeEncodeError:
+        # Half a character in the text of somebody's error; the slower encoder writes it as an escape.
+        return json.dumps(fields, default=str).encode()
 
 
 def _route_libraries(shared: list[Processor], renderer: Processor, level: int) -> None:

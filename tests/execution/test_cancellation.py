@@ -294,3 +294,25 @@ async def test_a_cancel_between_the_claim_and_the_first_step_stops_the_run_befor
     assert events[-1].type == "agent_cancelled"
     assert check_run(events) == []
     assert entered == []
+
+
+async def test_a_whole_thread_is_cancelled_and_only_its_worker_is_to_be_told(world: World):
+    world.programs.add("agent", hangs)
+    scope = await world.person()
+    first = await world.send(scope)
+    await world.until(scope, first, "agent_started")
+    queued = [await world.send(scope, thread_id=first.thread_id) for _ in range(2)]
+    other = await world.send(scope)
+
+    told = await world.database.write(
+        lambda tx: world.cancellation.cancel_thread(tx, scope, ThreadId(first.thread_id), reason="it was deleted")
+    )
+    states = [await world.state(scope, accepted.run_id) for accepted in (first, *queued)]
+    for ref in told:
+        world.bus.signal_cancel(ref)
+    events = await world.until(scope, first)
+
+    assert [str(ref.run_id) for ref in told] == [first.run_id]
+    assert states == [ExecutionState.CANCELLING, ExecutionState.CANCELLED, ExecutionState.CANCELLED]
+    assert events[-1].type == "agent_cancelled"
+    assert not (await world.state(scope, other.run_id)).is_terminal

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 
 from cloche.agents.function import AgentRun, Write
 from cloche.clock import SystemClock
+from cloche.domain.agents import AgentLimits
 from cloche.domain.approvals import ApprovalDecision
 from cloche.domain.event_order import check_run, decoded
-from cloche.domain.events import AgentFailed, ApprovalRequested, Envelope, MessageCompleted, MessageDelta, ToolCompleted
+from cloche.domain.events import (
+    AgentCancelled,
+    AgentFailed,
+    ApprovalRequested,
+    Envelope,
+    MessageCompleted,
+    MessageDelta,
+    ToolCompleted,
+)
 from cloche.domain.runs import ExecutionState
 from cloche.domain.scope import Scope
-from cloche.errors import AgentFailedError, StorageUnavailableError, ToolFailedError
+from cloche.errors import AgentFailedError, LeaseLostError, StorageUnavailableError, ToolFailedError
+from cloche.execution.control import StopReason
 from cloche.execution.program import Program
-from cloche.ids import ApprovalId, ThreadId
+from cloche.ids import ApprovalId, RunId, ThreadId
 from cloche.storage.messages import MessageRepository
 from cloche.storage.pages import PageRequest
 from cloche.storage.sqlite import SqliteDatabase
+from cloche.telemetry import LogEvent
 from cloche.tools.tool import tool
-from support.faults import FaultyDatabase
+from support.faults import FaultyDatabase, eventually
 from support.world import World, working
 
 HALF = "\ud83d"
@@ -243,3 +256,110 @@ async def test_adversarial_but_sound_text_goes_through_unchanged(world: World):
 
     assert (await messages(world, scope, events[0].thread_id))[1:] == [text, text]
     assert await world.state(scope, events[0].run_id or "") is ExecutionState.COMPLETED
+
+
+# The lease, and a cancel that was recorded first
+
+
+async def take_away(run: AgentRun, world: World) -> None:
+    """What was done so far is durable, and another execution owns the run from now on."""
+    await run._handle.writer.flush()
+    run_id = str(run.context.run_id)
+    await world.database.write(lambda tx: tx.execute("UPDATE runs SET epoch = epoch + 1 WHERE id = ?", run_id))
+
+
+async def lost(world: World, agent) -> tuple[Scope, str]:
+    """A run whose execution finds that it owns it no more."""
+    world.programs.add("agent", agent)
+    scope = await world.person()
+    accepted = await world.send(scope)
+    await eventually(lambda: any(event == LogEvent.RUN_LEASE_LOST for _, event, _ in world.log_book.lines))
+    await eventually(lambda: not world.worker.working)
+    assert not (await world.state(scope, accepted.run_id)).is_terminal
+    assert not [event for _, event, _ in world.log_book.lines if event == LogEvent.RUN_ENDED]
+    return scope, accepted.run_id
+
+
+async def test_an_execution_that_loses_the_run_in_its_midst_writes_nothing_more(world: World):
+    async def agent(run: AgentRun) -> str:
+        await run.think("mine")
+        await take_away(run, world)
+        await run.think("not mine any more")
+        await run.now()
+        return "never"
+
+    scope, run_id = await lost(world, agent)
+
+    thoughts = [event for event in await world.events(scope, run_id) if event.type == "agent_thinking"]
+    assert len(thoughts) == 1
+
+
+async def test_an_execution_that_swallows_the_loss_writes_nothing_more_either(world: World):
+    async def agent(run: AgentRun) -> str:
+        await take_away(run, world)
+        for _ in range(2):
+            with pytest.raises(LeaseLostError):
+                await run.now()
+        return "all is well"
+
+    scope, run_id = await lost(world, agent)
+
+    assert (await world.events(scope, run_id))[-1].type == "agent_started"
+
+
+async def test_an_execution_that_loses_the_run_at_its_end_does_not_end_it(world: World):
+    async def agent(run: AgentRun) -> str:
+        await run.think("mine")
+        await take_away(run, world)
+        return "not mine any more"
+
+    scope, run_id = await lost(world, agent)
+
+    assert (await world.events(scope, run_id))[-1].type == "agent_thinking"
+
+
+async def test_an_execution_that_is_told_of_the_loss_stops_and_does_not_end_the_run(world: World):
+    async def agent(run: AgentRun) -> str:
+        await run.think("mine")
+        await asyncio.get_running_loop().create_future()
+        return "never"
+
+    world.programs.add("agent", agent)
+    scope = await world.person()
+    accepted = await world.send(scope)
+    await world.until(scope, accepted, "agent_thinking")
+    stopped = world.worker.active.stop(RunId(accepted.run_id), StopReason.LEASE_LOST)
+    await eventually(lambda: not world.worker.working)
+
+    assert stopped
+    assert await world.state(scope, accepted.run_id) is ExecutionState.RUNNING
+    assert (await world.events(scope, accepted.run_id))[-1].type == "agent_thinking"
+    assert [event for _, event, _ in world.log_book.lines if event == LogEvent.RUN_LEASE_LOST]
+
+
+async def wish_to_cancel(run: AgentRun, world: World) -> None:
+    """A cancel is recorded, of which the worker has not heard yet."""
+    scope = run.context.scope
+    assert run.context.run_id is not None
+    found = await world.run(scope, run.context.run_id)
+    await world.database.write(lambda tx: world.cancellation.cancel_in(tx, scope, found, reason="enough"))
+
+
+@pytest.mark.parametrize("how", ["answers", "fails", "hangs"])
+async def test_a_run_whose_cancel_was_recorded_before_it_ended_ends_as_cancelled(world: World, how: str):
+    async def agent(run: AgentRun) -> str:
+        await run.think("hm")
+        await wish_to_cancel(run, world)
+        if how == "hangs":
+            await asyncio.get_running_loop().create_future()
+        if how == "fails":
+            raise AgentFailedError("no luck")
+        return "answer"
+
+    _, events = await finished(world, agent, limits=AgentLimits(run_timeout=timedelta(milliseconds=150)))
+
+    cancelled = decoded(events[-1])
+    assert isinstance(cancelled, AgentCancelled)
+    assert cancelled.receipt.stopped == (("agent",) if how == "hangs" else ())
+    assert cancelled.receipt.already_done == (("thought:think",) if how == "hangs" else ("thought:think", "agent"))
+    assert not [event for event in events if event.type == "message_completed"]

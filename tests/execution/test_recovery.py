@@ -8,13 +8,23 @@ from pathlib import Path
 
 from cloche.agents.function import AgentRun, Write
 from cloche.domain.event_order import check_gapless, check_run, decoded
-from cloche.domain.events import AgentFailed, Envelope, StepRestarted, ToolCompleted, ToolExecuting
+from cloche.domain.events import (
+    AgentFailed,
+    ApprovalResolved,
+    Envelope,
+    MessageCompleted,
+    StepRestarted,
+    ToolCompleted,
+    ToolExecuting,
+)
 from cloche.domain.runs import ExecutionState
 from cloche.domain.scope import Scope
 from cloche.domain.tools import Effect, OnUnknown
 from cloche.execution.intake import Accepted
+from cloche.execution.recovery import Recovery
 from cloche.ids import RunId
 from cloche.tools.tool import Tool, tool
+from support.logs import HeldDatabase
 from support.world import World, opened_world, working
 
 
@@ -222,3 +232,96 @@ async def test_a_drain_releases_what_does_not_end_and_the_next_process_goes_on(d
     assert after.losses == 0
     assert counter.calls == 1
     assert check_run(events) == []
+
+
+# The sweep
+
+
+async def answers(run: AgentRun) -> str:
+    return run.text
+
+
+async def asks(run: AgentRun) -> str:
+    answers = await asyncio.gather(run.ask("one?", expires_in=timedelta(0)), run.ask("two?", expires_in=timedelta(0)))
+    return " ".join(str(answer.state) for answer in answers)
+
+
+async def test_an_offer_that_was_lost_is_made_again_by_the_sweep(idle_world: World):
+    idle_world.programs.add("agent", answers)
+    scope = await idle_world.person()
+    accepted = await idle_world.send(scope)
+    await idle_world.bus.take()
+
+    async with working(idle_world):
+        await idle_world.recovery.sweep()
+        events = await idle_world.until(scope, accepted)
+
+    assert events[-1].type == "agent_completed"
+
+
+async def test_the_runs_of_a_thread_that_wait_for_their_turn_are_not_offered(idle_world: World):
+    idle_world.programs.add("agent", answers)
+    scope = await idle_world.person()
+    first = await idle_world.send(scope)
+    await idle_world.send(scope, thread_id=first.thread_id)
+    await idle_world.bus.take()
+
+    await idle_world.recovery.sweep()
+
+    assert idle_world.bus.depth == 1
+    assert (await idle_world.bus.take()).run_id == first.run_id
+
+
+async def test_live_runs_are_counted_by_state(idle_world: World):
+    idle_world.programs.add("agent", answers)
+    scope, other = await idle_world.person(), await idle_world.person()
+    before = await idle_world.recovery.counts()
+    for person in (scope, other):
+        await idle_world.send(person)
+    ended = await idle_world.send(scope)
+    await idle_world.cancellation.cancel(scope, RunId(ended.run_id))
+
+    assert {state: number for state, number in before.items() if number} == {}
+    assert (await idle_world.recovery.counts())[ExecutionState.PENDING] == 2
+
+
+async def test_questions_that_expire_together_let_their_run_go_on_once(world: World):
+    world.programs.add("agent", asks)
+    scope = await world.person()
+    accepted = await world.send(scope)
+    await world.until(scope, accepted, "approval_requested", count=2)
+
+    await world.recovery.sweep()
+    events = await world.until(scope, accepted)
+
+    assert check_run(events) == []
+    assert [event.type for event in events].count("approval_resolved") == 2
+    said = decoded(next(event for event in events if event.type == "message_completed"))
+    assert isinstance(said, MessageCompleted)
+    assert said.parts[0].text == "expired expired"
+
+
+async def test_a_question_that_is_withdrawn_while_the_sweep_looks_at_it_has_not_expired(world: World):
+    world.programs.add("agent", asks)
+    scope = await world.person()
+    accepted = await world.send(scope)
+    await world.until(scope, accepted, "approval_requested", count=2)
+    held = HeldDatabase(world.database)
+    looks = 0
+
+    async def withdraw() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            await world.cancellation.cancel(scope, RunId(accepted.run_id))
+
+    held.after_read = withdraw
+    recovery = Recovery(database=held, log=world.log, bus=world.bus, clock=world.clock, telemetry=world.telemetry)
+    await recovery.sweep()
+    events = await world.until(scope, accepted)
+
+    assert looks == 2
+    assert check_run(events) == []
+    resolved = [data for data in map(decoded, events) if isinstance(data, ApprovalResolved)]
+    assert {data.decision for data in resolved} == {"cancelled"}
+    assert await world.state(scope, accepted.run_id) is ExecutionState.CANCELLED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,24 @@ from cloche.agents.function import AgentRun, Write
 from cloche.domain.agents import AgentLimits
 from cloche.domain.approvals import ApprovalDecision
 from cloche.domain.event_order import check_run, decoded
-from cloche.domain.events import AgentCompleted, AgentFailed, ApprovalRequested, Envelope, StepRestarted, ToolCompleted
-from cloche.domain.steps import StepKind
+from cloche.domain.events import (
+    AgentCompleted,
+    AgentFailed,
+    AgentThinking,
+    ApprovalRequested,
+    Envelope,
+    StepRestarted,
+    ToolCompleted,
+)
+from cloche.domain.steps import StepKind, StepState
 from cloche.domain.usage import Usage
-from cloche.errors import LeaseLostError, ModelUnavailableError, ToolDeniedError
+from cloche.errors import AgentFailedError, ClocheError, LeaseLostError, ModelUnavailableError, ToolDeniedError
 from cloche.execution.run_handle import RunHandle, StepHandle
 from cloche.ids import ApprovalId, RunId
+from cloche.storage.steps import StepRepository
+from cloche.telemetry import LogEvent
 from cloche.tools.tool import tool
+from support.faults import eventually
 from support.world import World, opened_world, working
 
 
@@ -184,6 +196,44 @@ async def test_a_step_that_says_nothing_shows_nothing(world: World):
     assert len(of(events, "message_completed")) == 1
 
 
+async def test_a_step_shows_its_thoughts_while_it_works(world: World):
+    async def agent(run: AgentRun) -> str:
+        async def work(step: StepHandle) -> bytes:
+            step.think("")
+            step.think("first")
+            step.think("second")
+            return b"done"
+
+        return (await run._handle.step(StepKind.MODEL, "ask", b"", work)).decode()
+
+    events = await told(world, agent)
+
+    assert of(events, "agent_thinking") == [AgentThinking(text="first", step=0), AgentThinking(text="second", step=0)]
+
+
+async def test_a_step_that_fails_once_the_run_is_lost_records_nothing(world: World):
+    async def agent(run: AgentRun) -> str:
+        async def work(step: StepHandle) -> bytes:
+            await step.begin()
+            await world.database.write(
+                lambda tx: tx.execute("UPDATE runs SET epoch = epoch + 1 WHERE id = ?", str(run.context.run_id))
+            )
+            with pytest.raises(LeaseLostError):
+                await step.begin()
+            raise ToolDeniedError("not today")
+
+        await run._handle.step(StepKind.MODEL, "ask", b"", work)
+        return "never"
+
+    world.programs.add("agent", agent)
+    scope = await world.person()
+    accepted = await world.send(scope)
+    await eventually(lambda: any(event == LogEvent.RUN_LEASE_LOST for _, event, _ in world.log_book.lines))
+
+    [step] = await world.database.read(lambda tx: StepRepository(scope).list(tx, RunId(accepted.run_id)))
+    assert step.state is StepState.STARTED
+
+
 # After a crash
 
 
@@ -194,6 +244,7 @@ class Crashing:
         self.path = path
         self.held = asyncio.Event()
         self.crashed = False
+        self.meanwhile: Callable[[World], Awaitable[None]] | None = None
 
     async def hold(self) -> None:
         if not self.crashed:
@@ -210,6 +261,8 @@ class Crashing:
         self.crashed = True
         async with opened_world(self.path) as world:
             world.programs.add("agent", after or before, **options)  # type: ignore[arg-type]
+            if self.meanwhile is not None:
+                await self.meanwhile(world)
             await world.recovery.recover_all()
             async with working(world):
                 events = await world.until(scope, accepted)
@@ -312,3 +365,50 @@ async def test_what_a_finished_step_cost_is_counted_once_over_all_attempts(crash
     assert completed.usage == Usage(input_tokens=20, output_tokens=6, model_calls=2)
     assert crashing.run.usage == completed.usage
     assert [message.usage.input_tokens for message in of(events, "message_completed")[:2]] == [10, 10]  # type: ignore[attr-defined]
+
+
+async def test_a_message_that_broke_off_is_void_when_its_next_attempt_says_nothing(crashing: Crashing):
+    async def agent(run: AgentRun) -> str:
+        async def writing(write: Write) -> None:
+            if not crashing.crashed:
+                await write("half")
+                await run._handle.writer.flush()
+            await crashing.hold()
+
+        await run.stream(writing)
+        return "whole"
+
+    events = await crashing.story(agent)
+
+    [delta] = of(events, "message_delta")
+    [restarted] = of(events, "step_restarted")
+    assert restarted.message_id == delta.message_id  # type: ignore[attr-defined]
+    [answer] = of(events, "message_completed")
+    assert answer.parts[0].text == "whole"  # type: ignore[attr-defined]
+
+
+async def test_a_recorded_failure_of_a_kind_that_is_gone_keeps_its_text(crashing: Crashing):
+    told: list[ClocheError] = []
+
+    async def agent(run: AgentRun) -> str:
+        async def work(step: StepHandle) -> bytes:
+            raise ToolDeniedError("not today")
+
+        try:
+            await run._handle.step(StepKind.VALUE, "draw", b"", work)
+        except ClocheError as error:
+            told.append(error)
+        await crashing.hold()
+        return "done"
+
+    async def forget(world: World) -> None:
+        gone = b'{"code":"gone","message":"not today","retryable":false}'
+        await world.database.write(lambda tx: tx.execute("UPDATE steps SET result = ? WHERE state = 'failed'", gone))
+
+    crashing.meanwhile = forget
+    await crashing.story(agent)
+
+    assert [(type(error), error.message) for error in told] == [
+        (ToolDeniedError, "not today"),
+        (AgentFailedError, "not today"),
+    ]

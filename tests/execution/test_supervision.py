@@ -298,3 +298,23 @@ async def test_the_answers_and_errors_of_what_is_awaited_arrive():
         return found
 
     assert await ended(Supervised(work(), grace_s=1)) == Ending(value=["a", "b", "c", "d"])
+
+
+async def test_code_that_ends_at_the_very_limit_is_not_put_down():
+    inside = asyncio.Event()
+
+    async def work() -> str:
+        inside.set()
+        try:
+            await hang()
+        except asyncio.CancelledError:
+            return "just in time"
+        return "never"
+
+    supervised = Supervised(work(), grace_s=0)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(ended(supervised))
+        await inside.wait()
+        supervised.stop()
+
+    assert task.result() == Ending(value="just in time")

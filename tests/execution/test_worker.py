@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-import pytest
-
 from cloche.agents.function import AgentRun
 from cloche.clock import SystemClock
 from cloche.domain.approvals import ApprovalDecision
@@ -15,9 +13,9 @@ from cloche.domain.events import AgentFailed, ApprovalRequested
 from cloche.domain.runs import ExecutionState, RunRef
 from cloche.domain.scope import Scope
 from cloche.errors import StorageUnavailableError
-from cloche.execution.control import ActiveRuns, RunControl, StopReason
 from cloche.ids import ApprovalId, RunId
 from cloche.storage.sqlite import SqliteDatabase
+from cloche.telemetry import LogEvent
 from support.faults import FaultyDatabase, eventually
 from support.world import World, working
 
@@ -227,51 +225,22 @@ async def test_a_drain_lets_what_ends_in_time_end_and_takes_nothing_more(world: 
     assert await world.state(scope, second.run_id) is ExecutionState.PENDING
 
 
-# Controls
+async def test_a_fault_of_ours_in_a_claim_is_logged_and_leaves_the_run_to_the_sweep(
+    database: SqliteDatabase, clock: SystemClock
+):
+    faulty = FaultyDatabase(database)
+    world = World(faulty, clock)  # type: ignore[arg-type]
+    world.programs.add("agent", answers)
+    scope = await world.person()
+    accepted = await world.send(scope)
+    fault = RuntimeError("a fault of ours")
+    faulty.fail_next.append(fault)
 
+    async with working(world):
+        await eventually(lambda: any(event == LogEvent.RUN_ABANDONED for _, event, _ in world.log_book.lines))
+        await world.recovery.sweep()
+        events = await world.until(scope, accepted)
 
-@pytest.mark.parametrize(
-    ("given", "counts"),
-    [
-        ([StopReason.DRAINED, StopReason.CANCELLED], StopReason.CANCELLED),
-        ([StopReason.CANCELLED, StopReason.DRAINED], StopReason.CANCELLED),
-        ([StopReason.DEADLINE, StopReason.SUSPENDED, StopReason.DRAINED], StopReason.SUSPENDED),
-        ([StopReason.CANCELLED, StopReason.LEASE_LOST], StopReason.LEASE_LOST),
-    ],
-)
-def test_the_strongest_reason_to_stop_is_the_one_that_counts(given: list[StopReason], counts: StopReason):
-    control = RunControl()
-    stopped: list[StopReason | None] = []
-    control.bind(lambda: stopped.append(control.reason))
-
-    for reason in given:
-        control.stop(reason)
-
-    assert control.reason is counts
-    assert len(stopped) == len(given)
-
-
-def test_an_execution_that_was_told_to_stop_before_it_began_is_stopped_when_it_begins():
-    control = RunControl()
-    control.stop(StopReason.CANCELLED)
-    stopped: list[bool] = []
-
-    control.bind(lambda: stopped.append(True))
-
-    assert stopped == [True]
-
-
-def test_only_the_execution_that_was_added_is_told_and_removed():
-    active, first, second = ActiveRuns(), RunControl(), RunControl()
-    run_id = RunId.new()
-
-    active.add(run_id, first)
-    active.remove(run_id, second)
-    told = active.stop(run_id, StopReason.CANCELLED)
-    active.remove(run_id, first)
-
-    assert told
-    assert first.reason is StopReason.CANCELLED
-    assert second.reason is None
-    assert not active.stop(run_id, StopReason.CANCELLED)
-    assert len(active) == 0
+    assert events[-1].type == "agent_completed"
+    [(level, _, fields)] = [line for line in world.log_book.lines if line[1] == LogEvent.RUN_ABANDONED]
+    assert (level, fields["run"], fields["exc_info"]) == ("error", accepted.run_id, fault)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -22,6 +22,7 @@ from cloche.execution import writer as writer_module
 from cloche.execution.writer import BACKLOG_BYTES, DELTA_BYTES, Entry, MessageDraft, RunWriter, UsageDraft
 from cloche.ids import ExecutionId, MessageId
 from cloche.storage.claims import ClaimRepository
+from cloche.storage.database import Transaction
 from cloche.storage.runs import RunRepository
 from cloche.storage.sqlite import SqliteDatabase
 from cloche.storage.steps import StepRepository
@@ -60,6 +61,18 @@ class Execution:
             yield self.writer
             self.writer.close()
             await asyncio.wait({task})
+            await self.write_rest()
+
+    async def write_rest(self) -> None:
+        """What is left is written, as with the end of the run."""
+        rest = self.writer.take_rest()
+
+        async def work(tx: Transaction) -> None:
+            state = await RunRepository(self.scope).fence(tx, self.run.id, self.run.epoch)
+            await self.writer.append(tx, await self.writer.prepare(tx, rest, state))
+
+        if rest:
+            await self.world.database.write(work)
 
     async def told(self) -> list[EventData]:
         """What the log has of the run, after its message and its queueing."""
@@ -291,12 +304,16 @@ async def test_nothing_is_written_once_another_execution_owns_the_run(execution:
 
 @pytest.mark.parametrize("state", [ExecutionState.PENDING, ExecutionState.FAILED])
 async def test_nothing_is_written_for_a_run_that_was_let_go_or_has_ended(execution: Execution, state: ExecutionState):
+    runs, now = RunRepository(execution.scope), execution.world.clock.now()
+
+    async def leave(tx: Transaction) -> None:
+        if state.is_terminal:
+            await runs.end(tx, execution.run.id, state, at=now, epoch=None, last_seq=9, usage=Usage(), failure=None)
+        else:
+            await runs.move(tx, execution.run.id, state, at=now, epoch=None)
+
     async with execution.flushing() as writer:
-        await execution.world.database.write(
-            lambda tx: RunRepository(execution.scope).move(
-                tx, execution.run.id, state, at=execution.world.clock.now(), epoch=None
-            )
-        )
+        await execution.world.database.write(leave)
         with pytest.raises(LeaseLostError):
             await writer.write(thought("too late"))
 
@@ -373,7 +390,9 @@ async def test_a_database_that_fails_for_a_while_delays_and_loses_nothing(
 # Ending
 
 
-async def test_closing_writes_what_is_left_and_ends_the_loop(execution: Execution, monkeypatch: pytest.MonkeyPatch):
+async def test_closing_ends_the_loop_and_leaves_the_rest_in_order(
+    execution: Execution, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(writer_module, "DELTA_WINDOW_S", 3600)
 
     async with execution.flushing() as writer:
@@ -413,3 +432,30 @@ async def test_a_loop_that_is_cancelled_lets_those_go_who_wait(execution: Execut
     assert second.cancelled()
     with pytest.raises(LeaseLostError):
         await execution.writer.flush()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["it is written", "the lease is lost"])
+async def test_who_goes_away_while_it_is_written_disturbs_nobody(execution: Execution, fails: bool):
+    if fails:
+        await execution.lose_lease()
+
+    async with execution.flushing() as writer, asyncio.TaskGroup() as group:
+        execution.faulty.hold()
+        leaving = group.create_task(writer.write(thought("one")))
+        staying = group.create_task(_outcome(writer.write(thought("two"))))
+        await execution.faulty.reached.wait()
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        execution.faulty.release()
+
+    assert leaving.cancelled()
+    assert isinstance(staying.result(), LeaseLostError) is fails
+    assert await execution.texts() == ([] if fails else ["one", "two"])
+
+
+async def _outcome(writing: Awaitable[None]) -> LeaseLostError | None:
+    try:
+        await writing
+    except LeaseLostError as error:
+        return error
+    return None

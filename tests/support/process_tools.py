@@ -114,3 +114,13 @@ def will_not_go(file: str) -> None:
     whole.write_text(f"{os.getpid()} {child.pid} {forked}")
     whole.rename(file)
     time.sleep(60)
+
+
+def notes_the_request_to_end(file: str) -> None:
+    """Say that it runs, and that it was asked to end; and stay."""
+    signal.signal(signal.SIGTERM, lambda _number, _frame: Path(f"{file}.asked").touch())
+    whole = Path(f"{file}.part")
+    whole.write_text(str(os.getpid()))
+    whole.rename(file)
+    while True:
+        time.sleep(60)

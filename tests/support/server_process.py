@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import IO
 
 PASSWORD = "correct horse battery staple"
 _READY = re.compile(r"is ready at (http://\S+)")
@@ -90,9 +91,10 @@ class ServerProcess:
         self.admin_password = ""
         self.url = ""
         self.output: list[str] = []
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._extra = environment or {}
         self._reader: threading.Thread | None = None
+        self._hang_up = -1
         self._more = threading.Condition()
 
     def environment(self) -> dict[str, str]:
@@ -147,28 +149,47 @@ class ServerProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
         )
+        assert self.process.stderr is not None
         ready = threading.Event()
-        self._reader = threading.Thread(target=self._read, args=(self.process, ready), daemon=True)
+        told, self._hang_up = os.pipe()
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr, told, ready), daemon=True)
         self._reader.start()
         assert ready.wait(15), "".join(self.output)
         assert self.process.poll() is None, "".join(self.output)
 
-    def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
-        assert process.stderr is not None
-        # A test may close the pipe under this thread.
-        with contextlib.suppress(ValueError):
-            for line in process.stderr:
-                with self._more:
-                    self.output.append(line)
-                    self._more.notify_all()
-                found = _READY.search(line)
-                if found:
-                    self.url = found[1]
-                    self.port = int(self.url.rsplit(":", 1)[1])
-                    ready.set()
+    def _read(self, output: IO[bytes], hang_up: int, ready: threading.Event) -> None:
+        """Collect lines until the process ends its output, or until ``hang_up``'s other end is closed."""
+        begun = b""
+        with output:
+            while hang_up not in select.select([output, hang_up], [], [])[0]:
+                piece = os.read(output.fileno(), 65_536)
+                if not piece:
+                    break
+                *lines, begun = (begun + piece).split(b"\n")
+                for line in lines:
+                    self._take(line.decode(errors="replace") + "\n", ready)
+        os.close(hang_up)
         ready.set()
+
+    def _take(self, line: str, ready: threading.Event) -> None:
+        with self._more:
+            self.output.append(line)
+            self._more.notify_all()
+        found = _READY.search(line)
+        if found:
+            self.url = found[1]
+            self.port = int(self.url.rsplit(":", 1)[1])
+            ready.set()
+
+    def stop_reading(self) -> None:
+        """What the process writes from now on meets a closed pipe."""
+        if self._reader is None:
+            return
+        os.close(self._hang_up)
+        self._reader.join(5)
+        assert not self._reader.is_alive()
+        self._reader = None
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first match in what the process wrote, as soon as it is there."""
@@ -193,8 +214,7 @@ class ServerProcess:
         code = self.process.wait(15)
         if self._reader is not None:
             self._reader.join(5)
-        if self.process.stderr is not None:
-            self.process.stderr.close()
+        self.stop_reading()
         self.process = None
         return code
 

@@ -13,17 +13,9 @@ from cloche.tools.child import RESULT_LIMIT
 from cloche.tools.process import run_in_process
 from support import process_tools
 from support.faults import eventually
+from support.processes import alive
 
 pytestmark = pytest.mark.slow
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; one that only waits to be buried does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def open_descriptors() -> int:
@@ -142,6 +134,24 @@ async def test_a_tool_that_will_not_go_is_killed_with_everything_that_it_started
     assert task.cancelled()
     assert len(pids) == 3
     await eventually(lambda: not any(alive(pid) for pid in pids))
+
+
+async def test_who_is_cancelled_again_during_the_grace_does_not_wait_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(process_module, "GRACE_S", 3600)
+    file, asked = tmp_path / "pid", tmp_path / "pid.asked"
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(run_in_process(process_tools.notes_the_request_to_end, {"file": str(file)}))
+        await eventually(file.exists)
+        task.cancel()
+        await eventually(asked.exists)
+        task.cancel()
+        await asyncio.wait({task})
+
+    assert task.cancelled()
+    assert not alive(int(file.read_text()))
 
 
 async def test_calls_leave_no_descriptor_open(tmp_path: Path):

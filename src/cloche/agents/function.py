@@ -46,14 +46,13 @@ class AgentRun:
         return self._handle.message.text
 
     @property
-    def history(self) -> tuple[Message, ...]:
-        """The thread's messages before it, oldest first."""
-        return self._handle.history
-
-    @property
     def attempt(self) -> int:
         """Which attempt at the run this is, from 1."""
         return self._handle.attempt
+
+    async def history(self) -> tuple[Message, ...]:
+        """The thread's messages before it, oldest first; the last 40."""
+        return await self._handle.history()
 
     async def think(self, text: str) -> None:
         """Show the text as what the agent thinks."""

@@ -71,7 +71,7 @@ class PydanticAIProgram:
             on_failure=self._on_failure,
         )
         backend = JournalBackend(run, self._dispatcher, calls)
-        history = [_as_model_message(message) for message in run.history if message.text.strip()]
+        history = [_as_model_message(message) for message in await run.history() if message.text.strip()]
         try:
             result = await self._agent.run(
                 run.message.text,

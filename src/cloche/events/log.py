@@ -26,16 +26,25 @@ class EventLog:
         self._hub = hub
 
     async def append(
-        self, tx: Transaction, scope: Scope, thread_id: ThreadId, drafts: Sequence[EventDraft], *, at: datetime
+        self,
+        tx: Transaction,
+        scope: Scope,
+        thread_id: ThreadId,
+        drafts: Sequence[EventDraft],
+        *,
+        at: datetime,
+        moves_thread: bool = True,
     ) -> list[StoredEvent]:
         """The events are the next of the thread, in the caller's transaction; followers hear once it is durable.
+
+        With ``moves_thread`` the thread is among the last changed of its user.
 
         Guarantees: numbers without a gap; an event is seen by nobody before it is durable.
 
         Raises:
             NotFoundError: this user has no such thread.
         """
-        events = await EventRepository(scope).append(tx, thread_id, drafts, at=at)
+        events = await EventRepository(scope).append(tx, thread_id, drafts, at=at, moves_thread=moves_thread)
         key = (scope.tenant_id, thread_id)
         tx.after_commit(lambda: self._hub.publish(key, events))
         return events

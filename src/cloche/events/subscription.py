@@ -83,10 +83,9 @@ class Subscription:
         events = self._topic.after(self.position, limit, max_bytes)
         if events is None:
             events = await self._read(limit, max_bytes)
-        if events:
-            if events[0].seq != self.position + 1:
-                raise PositionLostError(details={"position": self.position, "first_seq": events[0].seq})
-            self.position = events[-1].seq
+        if events[0].seq != self.position + 1:
+            raise PositionLostError(details={"position": self.position, "first_seq": events[0].seq})
+        self.position = events[-1].seq
         return events
 
     async def next(self) -> list[StoredEvent]:
@@ -126,6 +125,6 @@ class Subscription:
             size += len(event.body)
             if index and size > max_bytes:
                 return found[:index]
-        if not found and self.behind:
+        if not found:
             raise PositionLostError(details={"position": self.position, "head_seq": self._topic.head})
         return found

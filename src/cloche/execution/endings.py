@@ -20,7 +20,7 @@ from cloche.domain.events import (
     Receipt,
     ToolCompleted,
 )
-from cloche.domain.messages import MessageRole, TextPart
+from cloche.domain.messages import TextPart
 from cloche.domain.runs import ExecutionState, Failure, Run, RunRef
 from cloche.domain.scope import Scope
 from cloche.domain.steps import Step, StepKind, StepState
@@ -28,6 +28,7 @@ from cloche.domain.usage import Usage
 from cloche.errors import AttemptsExhaustedError, DeadlineExceededError, RunCancelledError, ToolStoppedError
 from cloche.events.codec import draft
 from cloche.events.log import EventLog
+from cloche.execution.writer import MessageDraft, Unsent, keep_messages
 from cloche.ids import MessageId
 from cloche.storage.approvals import ApprovalRepository
 from cloche.storage.database import Transaction
@@ -69,9 +70,10 @@ class RunEndings:
         answer: str | None,
         last_message_id: MessageId | None,
         usage: Usage,
+        unsent: Unsent,
         loose: Sequence[EventData] | None = None,
     ) -> Ended:
-        """The run has completed with this answer.
+        """The run has completed with this answer. ``unsent`` is what comes before it, here as in the others.
 
         ``loose`` is given when steps were begun that have no outcome: the events of their messages; those of their calls
         are made here.
@@ -81,57 +83,45 @@ class RunEndings:
             IllegalTransitionError: the run is being cancelled, or is over.
         """
         now = self._clock.now()
-        await RunRepository(scope).move(tx, run.id, ExecutionState.COMPLETING, at=now, epoch=run.epoch)
         message_id = MessageId.new() if answer is not None else last_message_id
-        parts = (TextPart(text=answer or ""),)
         events: list[EventData] = []
         if answer is not None:
+            parts = (TextPart(text=answer),)
             events.append(MessageCompleted(message_id=str(message_id), parts=parts))
+            unsent.messages.append(MessageDraft(id=MessageId(str(message_id)), parts=parts, index=len(unsent.drafts)))
         if loose is not None:
             events += [*loose, *await self._open_ends(tx, scope, run, now)]
         started = run.state_times.get(ExecutionState.STARTING, run.created_at)
         duration_ms = int((now - started).total_seconds() * 1000)
         events.append(AgentCompleted(message_id=message_id, usage=usage, duration_ms=duration_ms))
-        first_seq = await self._close(
+        return await self._close(
             tx,
             scope,
             run,
             to=ExecutionState.COMPLETED,
+            unsent=unsent,
             events=events,
             usage=usage,
             failure=None,
             now=now,
             fenced=True,
         )
-        if answer is not None and message_id is not None:
-            await MessageRepository(scope).create(
-                tx,
-                message_id,
-                thread_id=run.thread_id,
-                run_id=run.id,
-                seq=first_seq,
-                role=MessageRole.ASSISTANT,
-                parts=parts,
-                at=now,
-            )
-        following = await self.admit_next(tx, scope, run)
-        return Ended(state=ExecutionState.COMPLETED, code=None, following=following)
 
     async def fail(
-        self, tx: Transaction, scope: Scope, run: Run, failure: Failure, *, usage: Usage, fenced: bool = True
+        self, tx: Transaction, scope: Scope, run: Run, failure: Failure, *, usage: Usage, unsent: Unsent
     ) -> Ended:
         """The run has failed for this reason."""
         event = AgentFailed(code=failure.code, message=failure.message, retryable=failure.retryable)
         return await self._end(
-            tx, scope, run, to=ExecutionState.FAILED, event=event, usage=usage, failure=failure, fenced=fenced
+            tx, scope, run, to=ExecutionState.FAILED, event=event, usage=usage, failure=failure, unsent=unsent
         )
 
-    async def time_out(self, tx: Transaction, scope: Scope, run: Run, *, usage: Usage) -> Ended:
+    async def time_out(self, tx: Transaction, scope: Scope, run: Run, *, usage: Usage, unsent: Unsent) -> Ended:
         """The run's deadline passed."""
         failure = _failure(DeadlineExceededError("the run did not finish within its deadline"))
         event = AgentTimedOut(code=failure.code, message=failure.message, retryable=failure.retryable)
         return await self._end(
-            tx, scope, run, to=ExecutionState.TIMEOUT, event=event, usage=usage, failure=failure, fenced=True
+            tx, scope, run, to=ExecutionState.TIMEOUT, event=event, usage=usage, failure=failure, unsent=unsent
         )
 
     async def give_up(self, tx: Transaction, scope: Scope, run: Run) -> Ended:
@@ -141,17 +131,25 @@ class RunEndings:
         )
         event = AgentFailed(code=failure.code, message=failure.message, retryable=failure.retryable)
         return await self._end(
-            tx, scope, run, to=ExecutionState.DEAD, event=event, usage=run.usage, failure=failure, fenced=False
+            tx, scope, run, to=ExecutionState.DEAD, event=event, usage=run.usage, failure=failure, unsent=None
         )
 
     async def cancel(
-        self, tx: Transaction, scope: Scope, run: Run, receipt: Receipt, *, reason: str, usage: Usage, fenced: bool
+        self,
+        tx: Transaction,
+        scope: Scope,
+        run: Run,
+        receipt: Receipt,
+        *,
+        reason: str,
+        usage: Usage,
+        unsent: Unsent | None = None,
     ) -> Ended:
-        """The run is cancelled and nothing of it works any more."""
+        """The run is cancelled and nothing of it works any more. Without ``unsent`` no execution owns it."""
         failure = _failure(RunCancelledError(reason), retryable=True)
         event = AgentCancelled(code=failure.code, message=reason, retryable=failure.retryable, receipt=receipt)
         return await self._end(
-            tx, scope, run, to=ExecutionState.CANCELLED, event=event, usage=usage, failure=failure, fenced=fenced
+            tx, scope, run, to=ExecutionState.CANCELLED, event=event, usage=usage, failure=failure, unsent=unsent
         )
 
     async def admit_next(self, tx: Transaction, scope: Scope, run: Run) -> RunRef | None:
@@ -173,13 +171,21 @@ class RunEndings:
         event: EventData,
         usage: Usage,
         failure: Failure,
-        fenced: bool,
+        unsent: Unsent | None,
     ) -> Ended:
         now = self._clock.now()
-        events: list[EventData] = [*await self._open_ends(tx, scope, run, now), event]
-        await self._close(tx, scope, run, to=to, events=events, usage=usage, failure=failure, now=now, fenced=fenced)
-        following = await self.admit_next(tx, scope, run)
-        return Ended(state=to, code=failure.code, following=following)
+        return await self._close(
+            tx,
+            scope,
+            run,
+            to=to,
+            unsent=unsent or Unsent(),
+            events=[*await self._open_ends(tx, scope, run, now), event],
+            usage=usage,
+            failure=failure,
+            now=now,
+            fenced=unsent is not None,
+        )
 
     async def _close(
         self,
@@ -188,23 +194,34 @@ class RunEndings:
         run: Run,
         *,
         to: ExecutionState,
+        unsent: Unsent,
         events: Sequence[EventData],
         usage: Usage,
         failure: Failure | None,
         now: datetime,
         fenced: bool,
-    ) -> int:
+    ) -> Ended:
         runs = RunRepository(scope)
-        await runs.move(tx, run.id, to, at=now, epoch=run.epoch if fenced else None)
-        drafts = [
+        last = [
             draft(event, thread_id=run.thread_id, run_id=run.id, at=now, agent=run.agent, trace_id=run.trace_id)
             for event in events
         ]
-        stored = await self._log.append(tx, scope, run.thread_id, drafts, at=now)
-        await runs.finish(tx, run.id, last_seq=stored[-1].seq, usage=usage, failure=failure)
+        stored = await self._log.append(tx, scope, run.thread_id, [*unsent.drafts, *last], at=now)
+        await keep_messages(tx, MessageRepository(scope), run, unsent.messages, stored, at=now)
+        await runs.end(
+            tx,
+            run.id,
+            to,
+            at=now,
+            epoch=run.epoch if fenced else None,
+            last_seq=stored[-1].seq,
+            usage=usage,
+            failure=failure,
+        )
         if run.epoch:
             await runs.end_execution(tx, run.id, run.epoch, _EXECUTION_ENDS[to], at=now)
-        return stored[0].seq
+        following = await self.admit_next(tx, scope, run)
+        return Ended(state=to, code=None if failure is None else failure.code, following=following)
 
     async def _open_ends(self, tx: Transaction, scope: Scope, run: Run, now: datetime) -> list[EventData]:
         """What tells of calls and questions that the run's end closes."""

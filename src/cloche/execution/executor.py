@@ -18,12 +18,12 @@ from cloche.domain.runs import ExecutionState, Failure, Run
 from cloche.domain.scope import Scope
 from cloche.domain.steps import Step
 from cloche.domain.text import sound_text
+from cloche.domain.usage import Usage
 from cloche.errors import (
     AgentFailedError,
     AgentOutputTooLargeError,
     AgentReturnedNothingError,
     ClocheError,
-    IllegalTransitionError,
     LeaseLostError,
     StorageError,
 )
@@ -34,14 +34,16 @@ from cloche.execution.program import Program, Programs
 from cloche.execution.run_handle import RunHandle
 from cloche.execution.supervision import Ending, Supervised
 from cloche.execution.waiting import Waiting
-from cloche.execution.writer import Entry, RunWriter
+from cloche.execution.writer import Entry, RunWriter, Unsent
 from cloche.ids import ExecutionId
 from cloche.storage.database import Database, Transaction
+from cloche.storage.messages import MessageRepository
 from cloche.storage.runs import RunRepository
 from cloche.telemetry import LogEvent, Telemetry, count
 
 T = TypeVar("T")
 
+HISTORY_MESSAGES = 40
 _RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -53,9 +55,22 @@ class Claimed:
     execution_id: ExecutionId
     scope: Scope
     message: Message
-    history: Sequence[Message]
     steps: Sequence[Step]
     refusal: ClocheError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """What came of a program's run, and what it left to be written."""
+
+    claimed: Claimed
+    handle: RunHandle | None
+    ending: Ending[str | None]
+    rest: Sequence[Entry]
+
+    @property
+    def usage(self) -> Usage:
+        return self.claimed.run.usage if self.handle is None else self.handle.usage
 
 
 class Executor:
@@ -94,12 +109,13 @@ class Executor:
                 handle, ending = await self._attempt(claimed, control)
         except Exception as error:
             ending = Ending(error=error)
+        done = _Done(claimed=claimed, handle=handle, ending=ending, rest=handle.writer.take_rest() if handle else [])
         try:
-            await self._settle(claimed, control, handle, ending)
+            await self._settle(done, control)
         except Exception as error:
             # A fault of ours in the ending itself: the run still ends, and the log says why.
-            fault: Ending[str | None] = Ending(error=error)
-            await self._end(claimed, lambda tx: self._finish(tx, claimed, None, fault))
+            fault = _Done(claimed=claimed, handle=None, ending=Ending(error=error), rest=[])
+            await self._end(run, lambda tx: self._finish(tx, fault))
 
     async def _attempt(self, claimed: Claimed, control: RunControl) -> tuple[RunHandle | None, Ending[str | None]]:
         run = claimed.run
@@ -139,15 +155,13 @@ class Executor:
         supervised = Supervised(program.run(handle), grace_s=self._grace_s)
         control.bind(supervised.stop)
         deadline = handle.run.deadline_at
-        timer = None
-        if deadline is not None:
-            left_s = (deadline - self._clock.now()).total_seconds()
-            timer = asyncio.get_running_loop().call_later(max(left_s, 0), control.stop, StopReason.DEADLINE)
+        assert deadline is not None, "a claimed run has one"
+        left_s = (deadline - self._clock.now()).total_seconds()
+        timer = asyncio.get_running_loop().call_later(max(left_s, 0), control.stop, StopReason.DEADLINE)
         try:
             return await supervised.run()
         finally:
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
 
     def _handle(self, claimed: Claimed, spec: AgentSpec, control: RunControl) -> RunHandle:
         run, scope = claimed.run, claimed.scope
@@ -183,38 +197,44 @@ class Executor:
             spec=spec,
             context=context,
             message=claimed.message,
-            history=claimed.history,
+            read_history=lambda: self._patiently(run, lambda: self._database.read(lambda tx: _history(tx, scope, run))),
             recorded={step.index: step for step in claimed.steps},
             writer=writer,
             waiting=waiting,
             clock=self._clock,
         )
 
-    async def _settle(
-        self, claimed: Claimed, control: RunControl, handle: RunHandle | None, ending: Ending[str | None]
-    ) -> None:
-        run = claimed.run
-        if isinstance(ending.error, LeaseLostError) or (handle and isinstance(handle.writer.failure, LeaseLostError)):
+    async def _settle(self, done: _Done, control: RunControl) -> None:
+        run, handle = done.claimed.run, done.handle
+        if isinstance(done.ending.error, LeaseLostError) or (
+            handle and isinstance(handle.writer.failure, LeaseLostError)
+        ):
             control.stop(StopReason.LEASE_LOST)
         match control.reason:
             case StopReason.LEASE_LOST:
                 self._telemetry.warning(LogEvent.RUN_LEASE_LOST, run=run.id, epoch=run.epoch)
             case StopReason.SUSPENDED:
+                await self._let_go(done, self._suspend)
                 self._telemetry.info(LogEvent.RUN_SUSPENDED, run=run.id, epoch=run.epoch)
-            case StopReason.DRAINED if ending.stopped:
-                await self._patiently(run, lambda tx: self._release(tx, claimed))
+            case StopReason.DRAINED if done.ending.stopped:
+                await self._let_go(done, self._release)
                 self._telemetry.info(LogEvent.RUN_RELEASED, run=run.id, epoch=run.epoch)
             case StopReason.CANCELLED:
-                await self._end(claimed, lambda tx: self._cancel(tx, claimed, handle, ending))
-            case StopReason.DEADLINE if ending.stopped:
-                await self._end(claimed, lambda tx: self._time_out(tx, claimed, handle))
+                await self._end(run, lambda tx: self._cancel(tx, done))
+            case StopReason.DEADLINE if done.ending.stopped:
+                await self._end(run, lambda tx: self._time_out(tx, done))
             case _:
-                await self._end(claimed, lambda tx: self._finish(tx, claimed, handle, ending))
+                await self._end(run, lambda tx: self._finish(tx, done))
 
-    async def _end(self, claimed: Claimed, work: Callable[[Transaction], Awaitable[Ended]]) -> None:
-        run = claimed.run
+    async def _let_go(self, done: _Done, work: Callable[[Transaction, _Done], Awaitable[None]]) -> None:
         try:
-            ended = await self._patiently(run, work)
+            await self._patiently(done.claimed.run, lambda: self._database.write(lambda tx: work(tx, done)))
+        except LeaseLostError:
+            self._telemetry.warning(LogEvent.RUN_LEASE_LOST, run=done.claimed.run.id, epoch=done.claimed.run.epoch)
+
+    async def _end(self, run: Run, work: Callable[[Transaction], Awaitable[Ended]]) -> None:
+        try:
+            ended = await self._patiently(run, lambda: self._database.write(work))
         except LeaseLostError:
             self._telemetry.warning(LogEvent.RUN_LEASE_LOST, run=run.id, epoch=run.epoch)
             return
@@ -233,12 +253,13 @@ class Executor:
         if ended.following is not None:
             self._bus.offer(ended.following)
 
-    async def _finish(
-        self, tx: Transaction, claimed: Claimed, handle: RunHandle | None, ending: Ending[str | None]
-    ) -> Ended:
-        run, scope = claimed.run, claimed.scope
-        usage = run.usage if handle is None else handle.usage
-        error = ending.error
+    async def _finish(self, tx: Transaction, done: _Done) -> Ended:
+        run, scope, handle = done.claimed.run, done.claimed.scope, done.handle
+        state, unsent = await self._begin_end(tx, done)
+        if state is ExecutionState.CANCELLING:
+            # The person's cancel was recorded first: the run ends as cancelled.
+            return await self._cancelled(tx, done, unsent)
+        ending, error = done.ending, done.ending.error
         answer = sound_text(ending.value) if ending.value and ending.value.strip() else None
         last = None if handle is None else handle.last_message_id
         if error is None and ending.stopped:
@@ -247,43 +268,55 @@ class Executor:
             error = AgentReturnedNothingError()
         if error is None and answer is not None and handle is not None:
             error = _too_large(answer, handle.spec.limits)
+        if error is not None:
+            failure = self._failure(run, error)
+            return await self._endings.fail(tx, scope, run, failure, usage=done.usage, unsent=unsent)
         loose = handle.unfinished() if handle is not None and handle.running_steps else None
-        try:
-            if error is None:
-                return await self._endings.complete(
-                    tx, scope, run, answer=answer, last_message_id=last, usage=usage, loose=loose
-                )
-            return await self._endings.fail(tx, scope, run, self._failure(run, error), usage=usage)
-        except IllegalTransitionError:
-            # The person's cancel was recorded first: the run is cancelling, and ends as cancelled.
-            return await self._cancel(tx, claimed, handle, ending)
+        return await self._endings.complete(
+            tx, scope, run, answer=answer, last_message_id=last, usage=done.usage, unsent=unsent, loose=loose
+        )
 
-    async def _cancel(
-        self, tx: Transaction, claimed: Claimed, handle: RunHandle | None, ending: Ending[str | None]
-    ) -> Ended:
+    async def _cancel(self, tx: Transaction, done: _Done) -> Ended:
+        _, unsent = await self._begin_end(tx, done)
+        return await self._cancelled(tx, done, unsent)
+
+    async def _cancelled(self, tx: Transaction, done: _Done, unsent: Unsent) -> Ended:
+        handle, is_stopped = done.handle, done.ending.stopped
         stopped = tuple(handle.running_steps.values()) if handle else ()
-        done = tuple(handle.finished_steps) if handle else ()
+        finished = tuple(handle.finished_steps) if handle else ()
         receipt = Receipt(
-            stopped=(*stopped, "agent") if ending.stopped else stopped,
-            already_done=done if ending.stopped else (*done, "agent"),
+            stopped=(*stopped, "agent") if is_stopped else stopped,
+            already_done=finished if is_stopped else (*finished, "agent"),
         )
-        usage = claimed.run.usage if handle is None else handle.usage
+        reason = "the run was cancelled"
         return await self._endings.cancel(
-            tx, claimed.scope, claimed.run, receipt, reason="the run was cancelled", usage=usage, fenced=True
+            tx, done.claimed.scope, done.claimed.run, receipt, reason=reason, usage=done.usage, unsent=unsent
         )
 
-    async def _time_out(self, tx: Transaction, claimed: Claimed, handle: RunHandle | None) -> Ended:
-        usage = claimed.run.usage if handle is None else handle.usage
-        try:
-            return await self._endings.time_out(tx, claimed.scope, claimed.run, usage=usage)
-        except IllegalTransitionError:
-            return await self._cancel(tx, claimed, handle, Ending(stopped=True))
+    async def _time_out(self, tx: Transaction, done: _Done) -> Ended:
+        state, unsent = await self._begin_end(tx, done)
+        if state is ExecutionState.CANCELLING:
+            return await self._cancelled(tx, done, unsent)
+        return await self._endings.time_out(tx, done.claimed.scope, done.claimed.run, usage=done.usage, unsent=unsent)
 
-    async def _release(self, tx: Transaction, claimed: Claimed) -> None:
-        run, scope = claimed.run, claimed.scope
-        runs, now = RunRepository(scope), self._clock.now()
+    async def _suspend(self, tx: Transaction, done: _Done) -> None:
+        _, unsent = await self._begin_end(tx, done)
+        if done.handle is not None:
+            await done.handle.writer.append(tx, unsent)
+
+    async def _release(self, tx: Transaction, done: _Done) -> None:
+        await self._suspend(tx, done)
+        run, runs, now = done.claimed.run, RunRepository(done.claimed.scope), self._clock.now()
         await runs.move(tx, run.id, ExecutionState.PENDING, at=now, epoch=run.epoch)
         await runs.end_execution(tx, run.id, run.epoch, "released", at=now)
+
+    async def _begin_end(self, tx: Transaction, done: _Done) -> tuple[ExecutionState, Unsent]:
+        """The run's state while this execution owns it; what its program left is in the transaction but for its events."""
+        run = done.claimed.run
+        state = await RunRepository(done.claimed.scope).fence(tx, run.id, run.epoch)
+        if done.handle is None:
+            return state, Unsent()
+        return state, await done.handle.writer.prepare(tx, done.rest, state)
 
     def _failure(self, run: Run, error: BaseException) -> Failure:
         ours = _cloche_error(error)
@@ -295,11 +328,11 @@ class Executor:
         )
         return Failure(code=failed.code, message=failed.message, retryable=False)
 
-    async def _patiently(self, run: Run, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _patiently(self, run: Run, attempt_it: Callable[[], Awaitable[T]]) -> T:
         attempt = 0
         while True:
             try:
-                return await self._database.write(work)
+                return await attempt_it()
             except StorageError as error:
                 delay = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
                 attempt += 1
@@ -307,6 +340,11 @@ class Executor:
                     LogEvent.RUN_WRITE_RETRIED, run=run.id, attempt=attempt, code=error.code, delay_s=delay
                 )
                 await asyncio.sleep(delay)
+
+
+async def _history(tx: Transaction, scope: Scope, run: Run) -> list[Message]:
+    """The thread's last messages before the one that the run answers; the same for every attempt."""
+    return await MessageRepository(scope).before(tx, run.thread_id, run.first_seq - 1, HISTORY_MESSAGES)
 
 
 async def _quietly(flush_loop: Awaitable[None]) -> None:

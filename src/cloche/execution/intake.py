@@ -173,9 +173,8 @@ class Intake:
             for event in (created, RunQueued(position=blockers, reason=reason))
         ]
         stored = await self._log.append(tx, scope, thread_id, drafts, at=run.created_at)
-        await self._insert(tx, asked, replace(run, first_seq=stored[0].seq))
+        await self._insert(tx, asked, replace(run, first_seq=stored[0].seq), is_admitted=not blockers)
         if not blockers:
-            await RunRepository(scope).admit(tx, run.id, at=run.created_at)
             offers = [*offers, run.ref]
         accepted = Accepted(
             thread_id=str(thread_id), message_id=str(run.message_id), run_id=str(run.id), seq=stored[0].seq
@@ -187,11 +186,11 @@ class Intake:
         return _Outcome(accepted=accepted, offers=offers, signals=signals)
 
     async def _thread(self, tx: Transaction, asked: _Asked) -> ThreadId:
-        threads, thread_id = ThreadRepository(asked.scope), asked.sending.thread_id
+        thread_id = asked.sending.thread_id
         if thread_id is not None:
-            return (await threads.get(tx, thread_id)).id
+            return thread_id  # it was looked up with what is known of the message
         title = title_from(asked.sending.parts[0].text)
-        await threads.create(tx, asked.new_thread, title=title, metadata={}, at=self._clock.now())
+        await ThreadRepository(asked.scope).create(tx, asked.new_thread, title=title, metadata={}, at=self._clock.now())
         return asked.new_thread
 
     def _tell(self, outcome: _Outcome) -> None:
@@ -203,7 +202,7 @@ class Intake:
         if not outcome.accepted.replayed:
             self._telemetry.figures.runs_accepted += 1
 
-    async def _insert(self, tx: Transaction, asked: _Asked, run: Run) -> None:
+    async def _insert(self, tx: Transaction, asked: _Asked, run: Run, *, is_admitted: bool) -> None:
         await MessageRepository(asked.scope).create(
             tx,
             run.message_id,
@@ -216,7 +215,7 @@ class Intake:
             client_message_id=asked.sending.client_message_id,
             body_digest=asked.digest,
         )
-        await RunRepository(asked.scope).create(tx, run)
+        await RunRepository(asked.scope).create(tx, run, is_admitted=is_admitted)
 
     async def _find_known(self, tx: Transaction, scope: Scope, sending: Sending, digest: bytes) -> Accepted | None:
         messages = MessageRepository(scope)
@@ -241,13 +240,14 @@ class Intake:
     ) -> tuple[int, list[RunRef], list[RunRef], Literal["accepted", "thread_busy", "interrupting", "approval_pending"]]:
         """How many runs are before the new one, whom to offer and signal, and why it waits."""
         runs = RunRepository(scope)
-        if await runs.live_count(tx) >= MAX_LIVE_RUNS:
+        of_user = await runs.live_states(tx)
+        if sum(len(states) for states in of_user.values()) >= MAX_LIVE_RUNS:
             raise QuotaExceededError(
                 f"{MAX_LIVE_RUNS} runs of yours have not ended yet", details={"limit": MAX_LIVE_RUNS}, retry_after_s=5
             )
-        live = await runs.live(tx, thread_id)
-        if not live:
+        if thread_id not in of_user:
             return 0, [], [], "accepted"
+        live = await runs.live(tx, thread_id)
         waiting = await ApprovalRepository(scope).open_of_thread(tx, thread_id)
         if waiting and sending.on_pending_approval is OnPendingApproval.REJECT:
             raise _approval_pending(waiting[0])

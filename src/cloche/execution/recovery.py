@@ -65,7 +65,7 @@ class Recovery:
         if run.state is ExecutionState.CANCELLING:
             receipt = Receipt(unknown=("agent",))
             reason = "the run was cancelled; its worker was lost before it could say what was stopped"
-            ended = await self._endings.cancel(tx, scope, run, receipt, reason=reason, usage=run.usage, fenced=False)
+            ended = await self._endings.cancel(tx, scope, run, receipt, reason=reason, usage=run.usage)
             self._told(run, "cancelled")
             return ended.following
         if run.state in _LOST:

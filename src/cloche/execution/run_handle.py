@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import cast
 
 import msgspec
@@ -39,6 +39,10 @@ from cloche.ids import ApprovalId, MessageId, ToolId
 
 StepWork = Callable[["StepHandle"], Awaitable[bytes]]
 
+# Doing them again changes nothing: their outcomes are written while the program goes on. Whatever has an effect is begun
+# only once they are durable, because entries are written in order.
+_REPEATABLE = frozenset({StepKind.MESSAGE, StepKind.THOUGHT})
+
 
 class _Recorded(msgspec.Struct, frozen=True):
     """How a failed step is kept."""
@@ -64,6 +68,9 @@ class StepHandle:
     reference: str
     begun: bool = False
     restarted: bool = False
+    started_at: datetime | None = None
+    # Whether the outcome is durable before the program goes on.
+    is_awaited: bool = True
     text: list[str] = field(default_factory=list[str])
     usage: Usage = field(default_factory=Usage)
     ending: Entry = field(default_factory=Entry)
@@ -124,6 +131,7 @@ class StepHandle:
 
     def _begin(self, events: Sequence[EventData]) -> Entry:
         self.begun = True
+        self.started_at = self.run.clock.now()
         before = [self.restart_event()] if self.restarted else []
         self.restarted = False
         return Entry(events=[*before, *events], steps=[self.as_step(StepState.STARTED, b"")])
@@ -146,7 +154,7 @@ class StepHandle:
             result=result,
             reference=self.reference,
             epoch=self.run.run.epoch,
-            started_at=now,
+            started_at=self.started_at or now,
             ended_at=None if state is StepState.STARTED else now,
         )
 
@@ -165,7 +173,7 @@ class RunHandle:
         spec: AgentSpec,
         context: UserExecutionContext,
         message: Message,
-        history: Sequence[Message],
+        read_history: Callable[[], Awaitable[Sequence[Message]]],
         recorded: Mapping[int, Step],
         writer: RunWriter,
         waiting: Waiting,
@@ -175,7 +183,8 @@ class RunHandle:
         self.spec = spec
         self.context = context
         self.message = message
-        self.history = tuple(history)
+        self._read_history = read_history
+        self._history: tuple[Message, ...] | None = None
         self.writer = writer
         self.clock = clock
         self.usage = Usage()
@@ -193,6 +202,18 @@ class RunHandle:
     def attempt(self) -> int:
         """Which attempt at the run this is, from 1."""
         return self.run.attempt
+
+    @property
+    def upcoming(self) -> StepKind | None:
+        """The kind of the step that an earlier attempt took next; None where this attempt is the first to come here."""
+        recorded = self._recorded.get(self._next)
+        return None if recorded is None else recorded.kind
+
+    async def history(self) -> tuple[Message, ...]:
+        """The thread's messages before the one that the run answers, oldest first; at most 40, the same at each attempt."""
+        if self._history is None:
+            self._history = tuple(await self._read_history())
+        return self._history
 
     async def step(
         self, kind: StepKind, name: str, payload: bytes, work: StepWork, *, interrupted: StepWork | None = None
@@ -219,7 +240,15 @@ class RunHandle:
             handle = self._restarted(recorded, digest)
             return await self._perform(handle, interrupted or work)
         reference = ToolId.new() if kind in (StepKind.TOOL, StepKind.APPROVAL) else MessageId.new()
-        handle = StepHandle(run=self, index=index, kind=kind, name=name, digest=digest, reference=str(reference))
+        handle = StepHandle(
+            run=self,
+            index=index,
+            kind=kind,
+            name=name,
+            digest=digest,
+            reference=str(reference),
+            is_awaited=kind not in _REPEATABLE,
+        )
         return await self._perform(handle, work)
 
     async def think(self, text: str) -> None:
@@ -303,6 +332,7 @@ class RunHandle:
             digest=digest,
             reference=reference,
             restarted=recorded.kind is not StepKind.APPROVAL,
+            is_awaited=recorded.kind not in _REPEATABLE,
         )
 
     def _replay(self, recorded: Step) -> bytes:
@@ -343,7 +373,7 @@ class RunHandle:
             ending.events.insert(0, handle.restart_event())
         result = msgspec.json.encode(_Outcome(value=value, usage=handle.usage, message_id=message_id))
         ending.steps = [handle.as_step(StepState.DONE, result)]
-        await self.writer.write(ending)
+        await (self.writer.write if handle.is_awaited else self.writer.keep)(ending)
 
     async def _record_failure(self, handle: StepHandle, error: ClocheError) -> None:
         kept = _Recorded(error.code, sound_text(error.message), error.retryable)
@@ -388,8 +418,7 @@ class RunHandle:
         if decided is not None:
             return decided
         # The execution ends here: the executor cancels this task, and the decision starts a new one.
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError("a suspended execution went on")
+        return await asyncio.get_running_loop().create_future()
 
 
 class _Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

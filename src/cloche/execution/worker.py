@@ -17,11 +17,8 @@ from cloche.ids import ExecutionId, RunId
 from cloche.storage.claims import ClaimRepository, OwnerRow
 from cloche.storage.database import Database, Transaction
 from cloche.storage.messages import MessageRepository
-from cloche.storage.runs import RunRepository
 from cloche.storage.steps import StepRepository
 from cloche.telemetry import LogEvent, Telemetry
-
-HISTORY_MESSAGES = 40
 
 
 class Worker:
@@ -130,17 +127,13 @@ class Worker:
                 return None
             owner, grants = await self._claims.owner(tx, ref)
             scope, refusal = _scope_of(run, owner, grants)
-            if run.deadline_at is None:
-                await RunRepository(scope).set_deadline(tx, run.id, at=now + run.timeout)
-                run = await RunRepository(scope).get(tx, run.id)
-            messages = await MessageRepository(scope).before(tx, run.thread_id, run.first_seq, HISTORY_MESSAGES)
+            message = await MessageRepository(scope).get(tx, run.message_id)
             steps = await StepRepository(scope).list(tx, run.id) if run.epoch > 1 else []
             return Claimed(
                 run=run,
                 execution_id=execution_id,
                 scope=scope,
-                message=messages[-1],
-                history=messages[:-1],
+                message=message,
                 steps=steps,
                 refusal=refusal,
             )

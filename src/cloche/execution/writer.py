@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cloche.clock import Clock
@@ -19,7 +19,7 @@ from cloche.events.codec import draft
 from cloche.events.log import EventLog
 from cloche.ids import ExecutionId, MessageId
 from cloche.storage.database import Database, Transaction
-from cloche.storage.events import EventDraft
+from cloche.storage.events import EventDraft, StoredEvent
 from cloche.storage.messages import MessageRepository
 from cloche.storage.runs import RunRepository
 from cloche.storage.steps import StepRepository
@@ -62,11 +62,19 @@ class Entry:
     at: datetime | None = None
 
 
+@dataclass(slots=True, kw_only=True)
+class Unsent:
+    """Events that belong at the end of a transaction, and the message rows that name their numbers."""
+
+    drafts: list[EventDraft] = field(default_factory=list[EventDraft])
+    messages: list[MessageDraft] = field(default_factory=list[MessageDraft])
+
+
 class RunWriter:
     """Writes for one execution of one run; ``flush_loop`` runs beside the program.
 
     Guarantees: entries are durable in the order in which they were put; nothing is written once the epoch is stale; a
-    failing database delays, and loses nothing.
+    failing database delays, and loses nothing. What is left when the program has ended is written with the run's end.
     """
 
     def __init__(
@@ -98,7 +106,6 @@ class RunWriter:
         self._delta_size = 0
         self._backlog = 0
         self._last_message: str | None = None
-        self._urgent = False
         self._timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._closed = False
@@ -117,7 +124,6 @@ class RunWriter:
         self._close_delta()
         entry.at = self._clock.now()
         self._buffer.append(entry)
-        self._urgent = True
         self._wake.set()
 
     async def write(self, entry: Entry) -> None:
@@ -158,19 +164,37 @@ class RunWriter:
         Raises:
             LeaseLostError: another execution owns the run, or this one is over.
         """
-        if self._failure is not None:
-            raise self._failure
-        if self._ended:
-            raise LeaseLostError("the execution is over; nothing of it is written any more")
+        self._check()
         done = asyncio.get_running_loop().create_future()
         self._waiters.append(done)
         self._due()
         await done
 
+    async def keep(self, entry: Entry) -> None:
+        """The entry will be durable soon, and before everything that is put later.
+
+        Returns at once while less than 64 KiB wait, else once they are durable.
+
+        Raises:
+            LeaseLostError: another execution owns the run, or this one is over.
+        """
+        self._check()
+        self.put(entry)
+        self._backlog += sum(len(step.result) for step in entry.steps)
+        if self._backlog > BACKLOG_BYTES:
+            await self.flush()
+
     def close(self) -> None:
-        """The flush loop ends when everything put so far is durable."""
+        """The flush loop ends with what it writes now; the rest is left to ``take_rest``."""
         self._closed = True
         self._due()
+
+    def take_rest(self) -> list[Entry]:
+        """What was put and not written, in order; nothing is taken any more. For after the flush loop."""
+        self._close_delta()
+        self._ended = True
+        rest, self._buffer = self._buffer, []
+        return [] if self._failure is not None else rest
 
     async def flush_loop(self) -> None:
         """Write what was put until ``close``; ends early when the lease is lost.
@@ -187,10 +211,11 @@ class RunWriter:
     async def _flush_until_closed(self) -> None:
         while True:
             await self._wake.wait()
+            # What the program does in its next turn joins this transaction.
+            await asyncio.sleep(0)
             self._wake.clear()
-            if not self._urgent:
-                continue
-            self._urgent = False
+            if self._closed:
+                return
             self._close_delta()
             entries, waiters = self._buffer, self._waiters
             self._buffer, self._waiters, self._backlog = [], [], 0
@@ -207,8 +232,12 @@ class RunWriter:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
-            if self._closed and not self._buffer and not self._waiters and self._delta is None:
-                return
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._ended:
+            raise LeaseLostError("the execution is over; nothing of it is written any more")
 
     def _fail(self, error: ClocheError, waiters: list[asyncio.Future[None]]) -> None:
         self._failure = error
@@ -221,7 +250,6 @@ class RunWriter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._urgent = True
         self._wake.set()
 
     def _close_delta(self) -> None:
@@ -246,42 +274,47 @@ class RunWriter:
                 )
                 await asyncio.sleep(delay)
             else:
-                self._telemetry.figures.events_appended += sum(len(entry.events) for entry in entries)
                 return
 
     async def _write(self, tx: Transaction, entries: Sequence[Entry]) -> None:
-        run = self._run
-        state = await self._runs.fence(tx, run.id, run.epoch)
-        drafts: list[EventDraft] = []
-        places: list[tuple[int, MessageDraft]] = []
+        state = await self._runs.fence(tx, self._run.id, self._run.epoch)
+        await self.append(tx, await self.prepare(tx, entries, state))
+
+    async def prepare(self, tx: Transaction, entries: Sequence[Entry], state: ExecutionState) -> Unsent:
+        """The entries' moves, steps and costs are in the transaction, which has fenced; their events are left to append."""
+        run, unsent = self._run, Unsent()
+        steps: dict[int, Step] = {}
         for entry in entries:
             at = entry.at or self._clock.now()
             for move in entry.moves:
                 if state is not ExecutionState.CANCELLING:
                     await self._runs.move(tx, run.id, move, at=at, epoch=run.epoch)
-            for step in entry.steps:
-                await self._steps.put(tx, run.id, step)
-            places += [(len(drafts) + message.index, message) for message in entry.messages]
-            drafts += [self.draft(event, at) for event in entry.events]
+            steps.update((step.index, step) for step in entry.steps)
+            unsent.messages += [
+                replace(message, index=len(unsent.drafts) + message.index) for message in entry.messages
+            ]
+            unsent.drafts += [self.draft(event, at) for event in entry.events]
             for cost in entry.usage:
                 await self._usage.record(
                     tx, run.id, agent=run.agent, model=cost.model, step=cost.step, usage=cost.usage, at=at
                 )
-        if not drafts:
+        for step in steps.values():
+            await self._steps.put(tx, run.id, step)
+        return unsent
+
+    async def append(self, tx: Transaction, unsent: Unsent) -> None:
+        """The events, and the messages that belong to them, are in the transaction."""
+        if not unsent.drafts:
             return
-        at = self._clock.now()
-        stored = await self._log.append(tx, self._scope, run.thread_id, drafts, at=at)
-        for place, message in places:
-            await self._messages.create(
-                tx,
-                message.id,
-                thread_id=run.thread_id,
-                run_id=run.id,
-                seq=stored[place].seq,
-                role=MessageRole.ASSISTANT,
-                parts=message.parts,
-                at=at,
-            )
+        run, at = self._run, self._clock.now()
+        stored = await self._log.append(tx, self._scope, run.thread_id, unsent.drafts, at=at, moves_thread=False)
+        await keep_messages(tx, self._messages, run, unsent.messages, stored, at=at)
+        figures = self._telemetry.figures
+
+        def count() -> None:
+            figures.events_appended += len(stored)
+
+        tx.after_commit(count)
 
     def draft(self, event: EventData, at: datetime) -> EventDraft:
         """The event as one of this execution; deltas carry no more than they must."""
@@ -294,4 +327,27 @@ class RunWriter:
             execution_id=None if plain else self._execution_id,
             agent=None if plain or isinstance(event, AgentStarted) else self._run.agent,
             trace_id=None if plain else self._run.trace_id,
+        )
+
+
+async def keep_messages(
+    tx: Transaction,
+    repository: MessageRepository,
+    run: Run,
+    messages: Sequence[MessageDraft],
+    stored: Sequence[StoredEvent],
+    *,
+    at: datetime,
+) -> None:
+    """The messages have their rows, each with the number of its event."""
+    for message in messages:
+        await repository.create(
+            tx,
+            message.id,
+            thread_id=run.thread_id,
+            run_id=run.id,
+            seq=stored[message.index].seq,
+            role=MessageRole.ASSISTANT,
+            parts=message.parts,
+            at=at,
         )

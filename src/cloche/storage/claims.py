@@ -39,10 +39,11 @@ class OwnerRow(NamedTuple):
     tenant_status: str
 
 
-class GrantRow(NamedTuple):
-    """A permission granted by name."""
-
-    permission: str
+class _GrantedOwnerRow(NamedTuple):
+    role: str
+    status: str
+    tenant_status: str
+    permission: str | None
 
 
 class ClaimRepository:
@@ -56,16 +57,20 @@ class ClaimRepository:
     ) -> Run | None:
         """The run belongs to a new execution with the next epoch; None when somebody else has it, or it is over.
 
+        A run without a deadline gets one: its time, counted from ``at``.
+
         Guarantees: one guarded UPDATE; of two claimers one gets the run.
         """
         now = to_micros(at)
         rows = await tx.fetch(
             RunRow,
-            "UPDATE runs SET epoch = epoch + 1, attempt = attempt + 1, state = 'starting', starting_at = ?, worker_id = ? "
+            "UPDATE runs SET epoch = epoch + 1, attempt = attempt + 1, state = 'starting', starting_at = ?, worker_id = ?, "
+            "deadline_at = COALESCE(deadline_at, ? + timeout_us) "
             "WHERE tenant_id = ? AND user_id = ? AND id = ? AND state = 'pending' AND admitted_at IS NOT NULL"
             + _RETURNING,
             now,
             worker,
+            now,
             str(ref.tenant_id),
             str(ref.user_id),
             str(ref.run_id),
@@ -88,20 +93,19 @@ class ClaimRepository:
 
     async def owner(self, tx: Transaction, ref: RunRef) -> tuple[OwnerRow | None, frozenset[str]]:
         """The run's user as the rows say now, and what was granted to that user by name."""
-        owner = await tx.first(
-            OwnerRow,
-            "SELECT users.role, users.status, tenants.status FROM users JOIN tenants ON tenants.id = users.tenant_id "
+        rows = await tx.fetch(
+            _GrantedOwnerRow,
+            "SELECT users.role, users.status, tenants.status, grants.permission FROM users "
+            "JOIN tenants ON tenants.id = users.tenant_id "
+            "LEFT JOIN grants ON grants.tenant_id = users.tenant_id AND grants.subject = users.id "
             "WHERE users.tenant_id = ? AND users.id = ?",
             str(ref.tenant_id),
             str(ref.user_id),
         )
-        grants = await tx.fetch(
-            GrantRow,
-            "SELECT permission FROM grants WHERE tenant_id = ? AND subject = ?",
-            str(ref.tenant_id),
-            str(ref.user_id),
-        )
-        return owner, frozenset(grant.permission for grant in grants)
+        if not rows:
+            return None, frozenset()
+        owner = OwnerRow(rows[0].role, rows[0].status, rows[0].tenant_status)
+        return owner, frozenset(row.permission for row in rows if row.permission is not None)
 
     async def unfinished(self, tx: Transaction) -> list[Run]:
         """Every run that has not ended, oldest first."""

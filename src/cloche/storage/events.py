@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import NamedTuple
 
 from cloche.clock import to_micros
 from cloche.domain.scope import Scope, SystemScope
 from cloche.errors import NotFoundError
 from cloche.ids import RunId, ThreadId
-from cloche.storage.database import Transaction
+from cloche.storage.database import Param, Transaction
 
 
 class EventDraft(NamedTuple):
@@ -47,6 +48,21 @@ class TrimRow(NamedTuple):
     head_seq: int
 
 
+_COLUMNS = 8
+_ROWS = 50
+
+
+_PLACE = "WHERE tenant_id = ? AND user_id = ? AND id = ? RETURNING log_epoch, first_seq, head_seq"
+_ADVANCE = f"UPDATE threads SET head_seq = head_seq + ? {_PLACE}"
+_ADVANCE_AND_MOVE = f"UPDATE threads SET head_seq = head_seq + ?, updated_at = ? {_PLACE}"
+
+
+@cache
+def _insert(rows: int) -> str:
+    marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    return f"INSERT INTO events (tenant_id, thread_id, seq, user_id, type, run_id, created_at, body) VALUES {marks}"
+
+
 class EventRepository:
     """The logs of one user's threads."""
 
@@ -55,9 +71,15 @@ class EventRepository:
         self._user = str(scope.user_id)
 
     async def append(
-        self, tx: Transaction, thread_id: ThreadId, drafts: Sequence[EventDraft], *, at: datetime
+        self,
+        tx: Transaction,
+        thread_id: ThreadId,
+        drafts: Sequence[EventDraft],
+        *,
+        at: datetime,
+        moves_thread: bool = True,
     ) -> list[StoredEvent]:
-        """The events are the thread's next ones, numbered without a gap, and the thread's ``updated_at`` is ``at``.
+        """The events are the thread's next ones, numbered without a gap; with ``moves_thread`` it was last changed ``at``.
 
         Raises:
             NotFoundError: this user has no such thread.
@@ -65,32 +87,25 @@ class EventRepository:
         now = to_micros(at)
         head = await tx.first(
             LogBounds,
-            "UPDATE threads SET head_seq = head_seq + ?, updated_at = ? "
-            "WHERE tenant_id = ? AND user_id = ? AND id = ? RETURNING log_epoch, first_seq, head_seq",
+            _ADVANCE_AND_MOVE if moves_thread else _ADVANCE,
             len(drafts),
-            now,
+            *((now,) if moves_thread else ()),
             self._tenant,
             self._user,
             str(thread_id),
         )
         if head is None:
             raise NotFoundError("there is no such thread")
+        thread, first = str(thread_id), head.head_seq - len(drafts) + 1
         stored: list[StoredEvent] = []
-        for seq, draft in enumerate(drafts, head.head_seq - len(drafts) + 1):
+        params: list[Param] = []
+        for seq, draft in enumerate(drafts, first):
             body = b'{"seq":%d,' % seq + draft.tail
-            await tx.execute(
-                "INSERT INTO events (tenant_id, thread_id, seq, user_id, type, run_id, created_at, body) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                self._tenant,
-                str(thread_id),
-                seq,
-                self._user,
-                draft.type,
-                draft.run_id,
-                now,
-                body,
-            )
             stored.append(StoredEvent(seq, body))
+            params += (self._tenant, thread, seq, self._user, draft.type, draft.run_id, now, body)
+        for start in range(0, len(params), _ROWS * _COLUMNS):
+            some = params[start : start + _ROWS * _COLUMNS]
+            await tx.execute(_insert(len(some) // _COLUMNS), *some)
         return stored
 
     async def read(

@@ -10,6 +10,7 @@ import msgspec
 from cloche.clock import from_micros, to_micros
 from cloche.domain.messages import Message, MessageRole, Part
 from cloche.domain.scope import Scope
+from cloche.errors import NotFoundError
 from cloche.ids import MessageId, RunId, ThreadId
 from cloche.storage.database import Transaction
 from cloche.storage.pages import Page, PageRequest, cursor_of
@@ -94,6 +95,23 @@ class MessageRepository:
             to_micros(at),
         )
 
+    async def get(self, tx: Transaction, message_id: MessageId) -> Message:
+        """The message.
+
+        Raises:
+            NotFoundError: this user has none of that id.
+        """
+        row = await tx.first(
+            MessageRow,
+            f"SELECT {_COLUMNS} FROM messages WHERE tenant_id = ? AND user_id = ? AND id = ?",
+            self._tenant,
+            self._user,
+            str(message_id),
+        )
+        if row is None:
+            raise NotFoundError("there is no such message")
+        return _message(row)
+
     async def find_sent(self, tx: Transaction, thread_id: ThreadId, client_message_id: str) -> SentRow | None:
         """What was sent on the thread under this client id, or None."""
         return await tx.first(
@@ -152,7 +170,9 @@ class MessageRepository:
 
     async def search(self, tx: Transaction, words: str, limit: int) -> list[FoundRow]:
         """The newest messages whose text has these words somewhere, upper and lower case alike (ASCII)."""
-        pattern = "%" + words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").lower() + "%"
+        # The parts are stored as JSON: the words are looked for as JSON writes them, after the name of a part's text.
+        written = msgspec.json.encode(words).lower().decode()[1:-1]
+        pattern = '%"text":"%' + written.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         return await tx.fetch(
             FoundRow,
             "SELECT messages.thread_id, threads.title, messages.role, messages.parts, messages.created_at "

@@ -87,11 +87,25 @@ class IdRow(NamedTuple):
 
 def _move_statement(to: ExecutionState) -> str:
     allowed = ", ".join(f"'{state}'" for state in sorted(sources(to)))
-    ended = ", ended_at = ?" if to.is_terminal else ""
-    return f"UPDATE runs SET state = '{to}', {to}_at = ?{ended} WHERE {_ONE} AND state IN ({allowed})"
+    return f"UPDATE runs SET state = '{to}', {to}_at = ? WHERE {_ONE} AND state IN ({allowed})"
 
 
-_MOVES: Mapping[ExecutionState, str] = {state: _move_statement(state) for state in ExecutionState}
+def _end_statement(to: ExecutionState) -> str:
+    # What is completed was completing for the length of this statement.
+    through = ExecutionState.COMPLETING if to is ExecutionState.COMPLETED else to
+    allowed = ", ".join(f"'{state}'" for state in sorted(sources(through) | sources(to)))
+    times = ", ".join(f"{state}_at = ?" for state in dict.fromkeys((through, to)))
+    return (
+        f"UPDATE runs SET state = '{to}', {times}, ended_at = ?, last_seq = ?, usage = ?, failure_code = ?, "
+        "failure_message = ?, failure_retryable = ?, worker_id = NULL, lease_until = NULL "
+        f"WHERE {_ONE} AND state IN ({allowed})"
+    )
+
+
+_MOVES: Mapping[ExecutionState, str] = {
+    state: _move_statement(state) for state in ExecutionState if not state.is_terminal
+}
+_ENDS: Mapping[ExecutionState, str] = {state: _end_statement(state) for state in ExecutionState if state.is_terminal}
 
 
 class RunRepository:
@@ -101,8 +115,8 @@ class RunRepository:
         self._tenant = str(scope.tenant_id)
         self._user = str(scope.user_id)
 
-    async def create(self, tx: Transaction, run: Run) -> None:
-        """The run is pending."""
+    async def create(self, tx: Transaction, run: Run, *, is_admitted: bool) -> None:
+        """The run is pending, and may be claimed at once when it is admitted."""
         columns: dict[str, Param] = {
             "tenant_id": self._tenant,
             "user_id": self._user,
@@ -123,6 +137,7 @@ class RunRepository:
             "last_seq": run.last_seq,
             "created_at": to_micros(run.created_at),
             "pending_at": to_micros(run.created_at),
+            "admitted_at": to_micros(run.created_at) if is_admitted else None,
             "usage": msgspec.json.encode(run.usage),
         }
         names, marks = ", ".join(columns), ", ".join("?" for _ in columns)
@@ -152,16 +167,15 @@ class RunRepository:
 
     async def list(self, tx: Transaction, page: PageRequest, *, thread_id: ThreadId | None = None) -> Page[Run]:
         """The user's runs, or one thread's, newest first."""
-        number, identity = page.before or (2**62, "~")
+        # An id is made when its run is, and ids increase.
+        _, identity = page.before or (0, "~")
         place, values = ("AND thread_id = ? ", (str(thread_id),)) if thread_id is not None else ("", ())
         rows = await tx.fetch(
             RunRow,
-            f"SELECT {COLUMNS} FROM runs WHERE tenant_id = ? AND user_id = ? {place}"
-            "AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?",
+            f"SELECT {COLUMNS} FROM runs WHERE tenant_id = ? AND user_id = ? {place}AND id < ? ORDER BY id DESC LIMIT ?",
             self._tenant,
             self._user,
             *values,
-            number,
             identity,
             page.limit + 1,
         )
@@ -181,16 +195,6 @@ class RunRepository:
         )
         return [run_of(row) for row in rows]
 
-    async def live_count(self, tx: Transaction) -> int:
-        """How many runs of this user have not ended."""
-        rows = await tx.fetch(
-            IdRow,
-            "SELECT id FROM runs WHERE tenant_id = ? AND user_id = ? AND ended_at IS NULL",
-            self._tenant,
-            self._user,
-        )
-        return len(rows)
-
     async def live_states(self, tx: Transaction) -> dict[ThreadId, list[ExecutionState]]:
         """The states of this user's runs that have not ended, by thread; a thread without any is not there."""
         rows = await tx.fetch(
@@ -207,7 +211,7 @@ class RunRepository:
     async def move(
         self, tx: Transaction, run_id: RunId, to: ExecutionState, *, at: datetime, epoch: int | None
     ) -> None:
-        """The run is in the state ``to`` since ``at``. With an ``epoch``, only while that execution owns it.
+        """The run is in the live state ``to`` since ``at``. With an ``epoch``, only while that execution owns it.
 
         It does so no longer once the run was offered again, even before the next one has claimed it.
 
@@ -217,14 +221,57 @@ class RunRepository:
             IllegalTransitionError: the table has no such move from the run's state.
         """
         check_state(to)
+        assert not to.is_terminal, "a run ends by ``end``"
+        fence = () if epoch is None else (epoch,)
+        statement = _MOVES[to] if epoch is None else _MOVES[to] + _FENCE
+        if not await tx.execute(statement, to_micros(at), self._tenant, self._user, str(run_id), *fence):
+            await self._explain(tx, run_id, to, epoch)
+
+    async def end(
+        self,
+        tx: Transaction,
+        run_id: RunId,
+        to: ExecutionState,
+        *,
+        at: datetime,
+        epoch: int | None,
+        last_seq: int,
+        usage: Usage,
+        failure: Failure | None,
+    ) -> None:
+        """The run is over: in the terminal state ``to`` since ``at``, with what came of it.
+
+        ``last_seq`` is the number of its last event. A run completes through ``completing``. The fence is that of
+        ``move``.
+
+        Raises:
+            NotFoundError: this user has no such run.
+            LeaseLostError: another execution owns it.
+            IllegalTransitionError: the table has no such move from the run's state.
+        """
+        assert check_state(to).is_terminal, "a run moves by ``move``"
         now = to_micros(at)
-        times = (now, now) if to.is_terminal else (now,)
-        statement, fence = (_MOVES[to], ()) if epoch is None else (_MOVES[to] + _FENCE, (epoch,))
-        if not await tx.execute(statement, *times, self._tenant, self._user, str(run_id), *fence):
+        times = (now, now, now) if to is ExecutionState.COMPLETED else (now, now)
+        fence = () if epoch is None else (epoch,)
+        if not await tx.execute(
+            _ENDS[to] if epoch is None else _ENDS[to] + _FENCE,
+            *times,
+            last_seq,
+            msgspec.json.encode(usage),
+            None if failure is None else failure.code,
+            None if failure is None else failure.message,
+            None if failure is None else int(failure.retryable),
+            self._tenant,
+            self._user,
+            str(run_id),
+            *fence,
+        ):
             await self._explain(tx, run_id, to, epoch)
 
     async def fence(self, tx: Transaction, run_id: RunId, epoch: int) -> ExecutionState:
         """The run's state, while this execution owns it.
+
+        Guarantees: nobody else moves the run until the transaction ends.
 
         Raises:
             LeaseLostError: another execution owns it, it was offered again, or it has ended.
@@ -264,16 +311,6 @@ class RunRepository:
         )
         return None if row is None else RunId(row.id)
 
-    async def set_deadline(self, tx: Transaction, run_id: RunId, *, at: datetime) -> None:
-        """The run's deadline is ``at``, if it had none."""
-        await tx.execute(
-            f"UPDATE runs SET deadline_at = COALESCE(deadline_at, ?) WHERE {_ONE}",
-            to_micros(at),
-            self._tenant,
-            self._user,
-            str(run_id),
-        )
-
     async def pause(self, tx: Transaction, run_id: RunId, epoch: int, *, at: datetime) -> None:
         """The run waits for a person; its deadline stands still, what was left of it counts on when it goes on.
 
@@ -287,23 +324,6 @@ class RunRepository:
             f"deadline_at = NULL WHERE {_ONE} AND deadline_at IS NOT NULL",
             to_micros(at),
             to_micros(at),
-            self._tenant,
-            self._user,
-            str(run_id),
-        )
-
-    async def finish(
-        self, tx: Transaction, run_id: RunId, *, last_seq: int, usage: Usage, failure: Failure | None
-    ) -> None:
-        """What came of the run is recorded; its terminal state is set by ``move``."""
-        await tx.execute(
-            f"UPDATE runs SET last_seq = ?, usage = ?, failure_code = ?, failure_message = ?, failure_retryable = ?, "
-            f"worker_id = NULL, lease_until = NULL WHERE {_ONE}",
-            last_seq,
-            msgspec.json.encode(usage),
-            None if failure is None else failure.code,
-            None if failure is None else failure.message,
-            None if failure is None else int(failure.retryable),
             self._tenant,
             self._user,
             str(run_id),

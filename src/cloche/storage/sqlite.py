@@ -1,7 +1,8 @@
 """The embedded engine: SQLite through apsw, one writer thread with group commit, readers apart.
 
 WAL and ``synchronous=FULL``: a commit that was reported survives a power cut. The writer takes every transaction that
-waits, runs each inside a savepoint, and commits them together; the cost of the disk is shared, the order is one.
+waits, runs one after the other, and commits them together; the cost of the disk is shared, the order is one. When one
+of them fails after it has written, all of them run again, each inside a savepoint.
 
 Source: https://www.sqlite.org/wal.html and https://www.sqlite.org/pragma.html#pragma_synchronous
 """
@@ -81,6 +82,9 @@ class _Job(Generic[T]):
     callbacks: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
 
+_Jobs = queue.SimpleQueue[_Job[object] | None]
+
+
 class _SqliteTransaction:
     """The statements of one transaction, run at once in the thread that owns the connection."""
 
@@ -99,7 +103,7 @@ class _SqliteTransaction:
 
     async def execute(self, sql: str, *params: Param) -> int:
         before = self._connection.total_changes()
-        self._connection.execute(sql, params).fetchall()
+        self._connection.execute(sql, params)
         return self._connection.total_changes() - before
 
     def after_commit(self, callback: Callable[[], None]) -> None:
@@ -132,10 +136,11 @@ class SqliteDatabase:
         self._path = path
         self._clock = clock
         self._loop = loop
-        self._writes: queue.Queue[_Job[object] | None] = queue.Queue(MAX_WAITING)
-        self._reads: queue.Queue[_Job[object] | None] = queue.Queue(MAX_WAITING)
+        self._writes: _Jobs = queue.SimpleQueue()
+        self._reads: _Jobs = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._closed = False
+        self._stopping: asyncio.Future[None] | None = None
         self.figures = WriterFigures()
 
     @property
@@ -173,33 +178,34 @@ class SqliteDatabase:
 
     async def aclose(self) -> None:
         """See ``Database.aclose``."""
-        if self._closed:
-            return
         self._closed = True
+        if self._stopping is None:
+            self._stopping = self._loop.run_in_executor(None, self._stop)
+        await asyncio.shield(self._stopping)
+        await asyncio.sleep(0)
+
+    def _stop(self) -> None:
         self._writes.put(_STOP)
         for _ in range(READERS):
             self._reads.put(_STOP)
         for thread in self._threads:
-            await asyncio.to_thread(thread.join)
-        await asyncio.sleep(0)
+            thread.join()
 
-    async def _submit(self, jobs: queue.Queue[_Job[object] | None], work: Work[T]) -> T:
+    async def _submit(self, jobs: _Jobs, work: Work[T]) -> T:
         if self._closed:
             raise StorageUnavailableError("the database is closed")
+        if jobs.qsize() >= MAX_WAITING:
+            raise StorageUnavailableError(f"{MAX_WAITING} transactions wait for the database already", retry_after_s=1)
         job = _Job(work=work, future=self._loop.create_future())
-        try:
-            jobs.put_nowait(cast("_Job[object]", job))
-        except queue.Full as error:
-            raise StorageUnavailableError(
-                f"{MAX_WAITING} transactions wait for the database already", retry_after_s=1
-            ) from error
+        jobs.put(cast("_Job[object]", job))
         return await job.future
 
     def _deliver(self, jobs: Sequence[_Job[object]]) -> None:
         for job in jobs:
             if job.error is None:
                 for callback in job.callbacks:
-                    callback()
+                    # Before the caller, who is called soon as well; and one that fails is nobody else's failure.
+                    self._loop.call_soon(callback)
             if job.future.cancelled():
                 continue
             if job.error is None:
@@ -225,29 +231,40 @@ class SqliteDatabase:
             connection.close()
 
     def _write_batch(self, connection: _Connection, jobs: Sequence[_Job[object]]) -> None:
+        # What keeps a transaction from beginning (a lock, say) is waited for once, and is everybody's answer.
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            self._commit_together(connection, jobs)
+            if not self._commit_together(connection, jobs):
+                self._commit_apart(connection, jobs)
         except apsw.Error:
             _roll_back(connection)
             # One of them hit the engine's limit (a full disk, say): each gets its own chance and its own answer.
             for job in jobs:
                 self._commit_alone(connection, job)
 
-    def _commit_together(self, connection: _Connection, jobs: Sequence[_Job[object]]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        alone = len(jobs) == 1
+    def _commit_together(self, connection: _Connection, jobs: Sequence[_Job[object]]) -> bool:
+        """Whether the jobs are committed; False when one failed after it had written, and nothing was kept."""
         for job in jobs:
-            if alone:
-                _run_job(connection, job)
-                continue
+            before = connection.total_changes()
+            _run_job(connection, job)
+            if job.error is not None and connection.total_changes() != before:
+                connection.execute("ROLLBACK")
+                return False
+        self._commit(connection, jobs)
+        return True
+
+    def _commit_apart(self, connection: _Connection, jobs: Sequence[_Job[object]]) -> None:
+        """What the failing jobs have written is undone, and the others are committed."""
+        connection.execute("BEGIN IMMEDIATE")
+        for job in jobs:
             connection.execute("SAVEPOINT job")
             _run_job(connection, job)
             if job.error is not None:
                 connection.execute("ROLLBACK TO job")
             connection.execute("RELEASE job")
-        if alone and jobs[0].error is not None:
-            connection.execute("ROLLBACK")
-            return
+        self._commit(connection, jobs)
+
+    def _commit(self, connection: _Connection, jobs: Sequence[_Job[object]]) -> None:
         connection.execute("COMMIT")
         self.figures.commits += 1
         self.figures.transactions += len(jobs)
@@ -255,6 +272,7 @@ class SqliteDatabase:
 
     def _commit_alone(self, connection: _Connection, job: _Job[object]) -> None:
         try:
+            connection.execute("BEGIN IMMEDIATE")
             self._commit_together(connection, [job])
         except apsw.Error as error:
             _roll_back(connection)
@@ -280,7 +298,7 @@ class SqliteDatabase:
             connection.close()
 
 
-def _drain(jobs: queue.Queue[_Job[object] | None]) -> tuple[list[_Job[object]], bool]:
+def _drain(jobs: _Jobs) -> tuple[list[_Job[object]], bool]:
     found: list[_Job[object]] = []
     job = jobs.get()
     while job is not None:
@@ -305,7 +323,7 @@ def _run_job(connection: _Connection, job: _Job[object]) -> None:
         job.error = error
     except apsw.Error:
         raise
-    except Exception as error:  # noqa: BLE001 -- the error belongs to the caller in the other thread, who gets it
+    except BaseException as error:  # noqa: BLE001 -- the error belongs to the caller in the other thread, who gets it
         job.error = error
     job.callbacks = transaction.callbacks
 

@@ -97,7 +97,7 @@ def builtin_tools(database: Database, clock: Clock) -> dict[str, Tool]:
 async def calculate(expression: Annotated[str, Field(min_length=1, max_length=500)]) -> float | int:
     """Work out an arithmetic expression: + - * / // % **, brackets, sqrt, round, abs, floor, ceil, log, exp, pi, e."""
     try:
-        tree = ast.parse(expression.replace("^", "**").replace(",", ""), mode="eval")
+        tree = ast.parse(expression.strip().replace("^", "**").replace(",", ""), mode="eval")
         value = _value(tree.body)
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ToolInvalidArgumentsError("this is no arithmetic expression") from error
@@ -132,7 +132,10 @@ def _value(node: ast.expr) -> float:
 def _binary(kind: type[ast.operator], left: float, right: float) -> float:
     if kind is ast.Pow and (abs(right) > _MAX_POWER or abs(left) > _MAX_NUMBER):
         raise ToolFailedError("the power is too large")
-    value = _BINARY[kind](left, right)
+    value: object = _BINARY[kind](left, right)
+    if isinstance(value, complex):
+        raise ToolFailedError("it has no real value")
+    assert isinstance(value, int | float)
     if isinstance(value, int) and abs(value) > _MAX_NUMBER:
         raise ToolFailedError("the value is too large")
     return value

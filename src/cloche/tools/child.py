@@ -52,6 +52,7 @@ def _told(value: object) -> str:
         size = len(value.encode(errors="surrogatepass"))
         if size > RESULT_LIMIT:
             return json.dumps({"ok": True, "value": value[:RESULT_LIMIT], "size": size})
+        return json.dumps({"ok": True, "value": value})
     encoded = json.dumps(value, default=str)
     if len(encoded) > RESULT_LIMIT:
         return json.dumps({"ok": True, "value": encoded[:RESULT_LIMIT], "size": len(encoded)})

@@ -174,42 +174,42 @@ class ToolDispatcher:
 
     async def _prepare(self, run: RunHandle, name: str, arguments: dict[str, object]) -> _Call:
         tool = self._tools.get(name)
+        refusal = self._refusal(run, name, tool, arguments)
+        # An earlier attempt may have asked a person under other permissions and settings: the journal says whether.
+        upcoming = run.upcoming
+        needs_approval = tool is not None and tool.spec.needs_approval and refusal is None
+        if upcoming is StepKind.APPROVAL or (needs_approval and upcoming is None):
+            approval = await run.ask(
+                tool=name,
+                question=f"May {name} run with these arguments?",
+                arguments=arguments,
+                schema={} if tool is None else tool.spec.schema,
+            )
+            if approval.state is not ApprovalState.APPROVED:
+                refusal = refusal or ToolDeniedError(f"the approval was {approval.state}")
+            elif approval.edited_arguments is not None:
+                arguments = dict(approval.edited_arguments)
+                refusal = self._refusal(run, name, tool, arguments)
+        return _Call(name=name, tool=tool, arguments=arguments, refusal=refusal)
+
+    def _refusal(
+        self, run: RunHandle, name: str, tool: Tool | None, arguments: Mapping[str, object]
+    ) -> ToolError | None:
         if tool is None:
             known = ", ".join(sorted(self._tools)) or "none"
-            refusal = ToolUnknownError(f"there is no tool {name!r} here; there are: {known}")
-            return _Call(name=name, tool=None, arguments=arguments, refusal=refusal)
+            return ToolUnknownError(f"there is no tool {name!r} here; there are: {known}")
         decision = decide(run.context.scope.permissions, tool.spec.permission)
         if not decision.allowed:
-            return _Call(name=name, tool=tool, arguments=arguments, refusal=ToolDeniedError(decision.reason))
+            return ToolDeniedError(decision.reason)
         try:
             tool.validate(arguments)
         except ToolInvalidArgumentsError as error:
-            return _Call(name=name, tool=tool, arguments=arguments, refusal=error)
-        if tool.spec.needs_approval:
-            return await self._approved(run, tool, arguments)
-        return _Call(name=name, tool=tool, arguments=arguments, refusal=None)
-
-    async def _approved(self, run: RunHandle, tool: Tool, arguments: dict[str, object]) -> _Call:
-        spec = tool.spec
-        approval = await run.ask(
-            tool=spec.name,
-            question=f"May {spec.name} run with these arguments?",
-            arguments=arguments,
-            schema=spec.schema,
-        )
-        refusal: ToolError | None = None
-        if approval.state is not ApprovalState.APPROVED:
-            refusal = ToolDeniedError(f"the approval was {approval.state}")
-        elif approval.edited_arguments is not None:
-            arguments = dict(approval.edited_arguments)
-            try:
-                tool.validate(arguments)
-            except ToolInvalidArgumentsError as error:
-                refusal = error
-        return _Call(name=spec.name, tool=tool, arguments=arguments, refusal=refusal)
+            return error
+        return None
 
     async def _work(self, step: StepHandle, call: _Call) -> bytes:
         executing = _executing(step, call)
+        step.is_awaited = call.tool is not None and call.tool.spec.effect is not Effect.NONE
         if call.refusal is not None or call.tool is None:
             step.begin_soon([executing])
             return self._completed(step, call, _failed(call.refusal or ToolUnknownError(), 0))
@@ -220,9 +220,12 @@ class ToolDispatcher:
         return self._completed(step, call, kept)
 
     async def _interrupted(self, step: StepHandle, call: _Call) -> bytes:
-        """The worker died while the call ran; whether its effect happened is not known."""
+        """The worker died while the call ran; whether its effect happened is not known.
+
+        A tool that is gone meanwhile declares nothing, so its call is reported.
+        """
         spec = None if call.tool is None else call.tool.spec
-        if spec is None or spec.effect is not Effect.EXTERNAL or spec.on_unknown is OnUnknown.REPEAT:
+        if spec is not None and (spec.effect is not Effect.EXTERNAL or spec.on_unknown is OnUnknown.REPEAT):
             return await self._work(step, call)
         step.restarted = False
         error = ToolOutcomeUnknownError(
@@ -266,7 +269,10 @@ class ToolDispatcher:
             return value if size is None else _Cut(str(value), size)
 
         def progress(text: str, fraction: float | None) -> None:
-            step.show(ToolProgress(tool_call_id=step.reference, text=text, fraction=fraction))
+            if step.ending.events:
+                return  # It left something running, which tells of a call that is over.
+            part = fraction if fraction is not None and 0 <= fraction <= 1 else None
+            step.show(ToolProgress(tool_call_id=step.reference, text=capped(sound_text(text), 4096), fraction=part))
 
         context = ToolContext(
             context=step.run.context.child(f"tool:{call.name}"), tool_call_id=step.reference, progress=progress

@@ -110,6 +110,8 @@ async def _put_away(process: asyncio.subprocess.Process) -> None:
                 await process.wait()
         except BaseException as error:
             _signal(process, signal.SIGKILL)
+            if isinstance(error, asyncio.CancelledError):
+                await process.wait()
             if not isinstance(error, TimeoutError):
                 raise
     # Children of the tool may outlive it; its group ends with it.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.errors import PydanticUserError
 
 from cloche.domain.context import UserExecutionContext
 from cloche.domain.permissions import Permission
@@ -17,6 +19,10 @@ from cloche.errors import ConfigurationError, ToolInvalidArgumentsError
 
 Progress = Callable[[str, float | None], None]
 ToolFunction = Callable[..., object]
+
+# An argument may have any name; a field of a model may not.
+_FIELD = "argument_"
+_BY_NAME = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,7 @@ class Tool:
                 for problem in error.errors(include_url=False, include_input=False, include_context=False)
             )
             raise ToolInvalidArgumentsError(found) from error
-        return {name: getattr(made, name) for name in type(made).model_fields}
+        return {_argument(field): getattr(made, field) for field in type(made).model_fields}
 
     def invoke(self, context: ToolContext, arguments: Mapping[str, object]) -> Awaitable[object]:
         """The call of an async function, not yet awaited."""
@@ -77,27 +83,25 @@ def tool(
     be killed; it must be importable by its module and name, and takes and returns JSON values.
 
     Raises:
-        ConfigurationError: an argument has no annotation, or a plain function cannot be imported by name.
+        ConfigurationError: an argument has no annotation, has no JSON schema or cannot be given by its name; or the
+            function gives its values one by one; or a plain one cannot be imported by name.
     """
+    if not inspect.isroutine(function):
+        raise ConfigurationError(f"a tool is a function, not a {type(function).__name__}")
     wanted = name or function.__name__
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise ConfigurationError(f"tool {wanted!r}: a tool gives one value; this function yields")
     parameters = list(inspect.signature(function).parameters.values())
-    hints = get_type_hints(function)
+    hints = _hints(function, wanted)
     takes_context = bool(parameters) and hints.get(parameters[0].name) is ToolContext
-    fields: dict[str, tuple[object, object]] = {}
-    for parameter in parameters[1 if takes_context else 0 :]:
-        if parameter.name not in hints:
-            raise ConfigurationError(f"tool {wanted!r}: the argument {parameter.name!r} has no annotation")
-        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[parameter.name] = (hints[parameter.name], default)
-    make = cast("Callable[..., type[BaseModel]]", create_model)
-    arguments = make(f"{wanted}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
     in_process = not inspect.iscoroutinefunction(function)
     if in_process:
         _check_importable(function, wanted, takes_context=takes_context)
+    arguments, schema = _arguments(wanted, parameters[1 if takes_context else 0 :], hints)
     spec = ToolSpec(
         name=wanted,
         description=inspect.getdoc(function) or "",
-        schema=arguments.model_json_schema(),
+        schema=schema,
         permission=str(permission),
         effect=effect,
         timeout=timeout,
@@ -118,12 +122,51 @@ def configured(known: Tool, *, needs_approval: bool | None = None, timeout: time
     return replace(known, spec=spec)
 
 
+def _argument(field: str) -> str:
+    return field.removeprefix(_FIELD)
+
+
+def _hints(function: ToolFunction, name: str) -> Mapping[str, object]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (AttributeError, NameError, SyntaxError, TypeError) as error:
+        raise ConfigurationError(f"tool {name!r}: an annotation cannot be resolved: {error}") from error
+
+
+def _arguments(
+    tool_name: str, parameters: Sequence[inspect.Parameter], hints: Mapping[str, object]
+) -> tuple[type[BaseModel], Mapping[str, object]]:
+    """The model of the arguments, and its JSON schema."""
+    fields: dict[str, tuple[object, object]] = {}
+    for parameter in parameters:
+        if parameter.kind not in _BY_NAME:
+            raise ConfigurationError(f"tool {tool_name!r}: {str(parameter)!r} cannot be given by its name")
+        if parameter.name not in hints:
+            raise ConfigurationError(f"tool {tool_name!r}: the argument {parameter.name!r} has no annotation")
+        if hints[parameter.name] is ToolContext:
+            raise ConfigurationError(f"tool {tool_name!r}: the ToolContext {parameter.name!r} must come first")
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[_FIELD + parameter.name] = (hints[parameter.name], default)
+    make = cast("Callable[..., type[BaseModel]]", create_model)
+    try:
+        made = make(
+            f"{tool_name}_arguments", __config__=ConfigDict(extra="forbid", alias_generator=_argument), **fields
+        )
+        return made, made.model_json_schema()
+    except PydanticUserError as error:
+        told = str(error).split("\n", 1)[0]
+        raise ConfigurationError(f"tool {tool_name!r}: the arguments have no JSON schema: {told}") from error
+
+
 def _check_importable(function: ToolFunction, name: str, *, takes_context: bool) -> None:
     if takes_context:
         raise ConfigurationError(
             f"tool {name!r}: a plain function runs in a child process and cannot take a ToolContext"
         )
-    if "<locals>" in function.__qualname__ or function.__module__ == "__main__":
+    found: object = sys.modules.get(function.__module__)
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found != function or function.__module__ == "__main__":
         raise ConfigurationError(
             f"tool {name!r}: a plain function runs in a child process, so it must be importable by module and name; "
             "write it at the top of a module, or as `async def`"

@@ -32,6 +32,11 @@ def _table(
     op.create_table(name, *flat, sa.PrimaryKeyConstraint(*key), sqlite_with_rowid=False)
 
 
+def _unique_where_given(name: str, table: str, place: tuple[str, ...], column: str) -> None:
+    given = sa.text(f"{column} IS NOT NULL")
+    op.create_index(name, table, [*place, column], unique=True, sqlite_where=given, postgresql_where=given)
+
+
 def upgrade() -> None:
     _identity()
     _conversation()
@@ -131,7 +136,7 @@ def _conversation() -> None:
         _text("external_id", nullable=True),
     )
     op.create_index("threads_by_update", "threads", ["tenant_id", "user_id", "updated_at", "id"])
-    op.create_index("threads_by_external_id", "threads", ["tenant_id", "user_id", "external_id"], unique=True)
+    _unique_where_given("threads_by_external_id", "threads", ("tenant_id", "user_id"), "external_id")
     _table(
         "messages",
         ("tenant_id", "user_id", "id"),
@@ -142,9 +147,7 @@ def _conversation() -> None:
         _blob("body_digest", nullable=True),
     )
     op.create_index("messages_by_seq", "messages", ["tenant_id", "user_id", "thread_id", "seq"])
-    op.create_index(
-        "messages_by_client_id", "messages", ["tenant_id", "user_id", "thread_id", "client_message_id"], unique=True
-    )
+    _unique_where_given("messages_by_client_id", "messages", ("tenant_id", "user_id", "thread_id"), "client_message_id")
     _table(
         "events",
         ("tenant_id", "thread_id", "seq"),
@@ -181,7 +184,6 @@ def _execution() -> None:
     )
     op.create_index("runs_by_thread", "runs", ["tenant_id", "user_id", "thread_id", "first_seq"])
     op.create_index("runs_by_time", "runs", ["tenant_id", "created_at", "id"])
-    op.create_index("runs_of_user_by_time", "runs", ["tenant_id", "user_id", "created_at", "id"])
     live = sa.text("ended_at IS NULL")
     op.create_index(
         "runs_live",

@@ -1,0 +1,43 @@
+"""The contract suites of the storage floor, on every deployment that the conftest opens."""
+
+from cloche.testing.contracts.approvals import TestApprovals
+from cloche.testing.contracts.claims import TestClaims, TestUnfinishedWork
+from cloche.testing.contracts.events import TestLog, TestReading
+from cloche.testing.contracts.isolation import TestIsolation
+from cloche.testing.contracts.messages import TestClientMessageIds, TestMessages, TestSearch
+from cloche.testing.contracts.moves import TestExecutions, TestFences, TestMoves, TestPauses
+from cloche.testing.contracts.retention import TestPurging, TestTrimming
+from cloche.testing.contracts.runs import TestAdmission, TestRuns
+from cloche.testing.contracts.sign_in import TestOnce
+from cloche.testing.contracts.steps import TestSteps
+from cloche.testing.contracts.threads import TestThreads
+from cloche.testing.contracts.transactions import TestAfterCommit, TestCancellation, TestStatements, TestTransactions
+from cloche.testing.contracts.usage import TestUsage
+
+__all__ = [
+    "TestAdmission",
+    "TestAfterCommit",
+    "TestApprovals",
+    "TestCancellation",
+    "TestClaims",
+    "TestClientMessageIds",
+    "TestExecutions",
+    "TestFences",
+    "TestIsolation",
+    "TestLog",
+    "TestMessages",
+    "TestMoves",
+    "TestOnce",
+    "TestPauses",
+    "TestPurging",
+    "TestReading",
+    "TestRuns",
+    "TestSearch",
+    "TestStatements",
+    "TestSteps",
+    "TestThreads",
+    "TestTransactions",
+    "TestTrimming",
+    "TestUnfinishedWork",
+    "TestUsage",
+]
