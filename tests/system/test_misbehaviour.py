@@ -89,12 +89,16 @@ async def test_cancel_ping_and_a_second_message_are_answered_while_a_run_works(s
         cancelled = await live.ask("cancel", run_id=held["run_id"])
         first_events = await live.until(held["run_id"])
         second_events = await live.until(second["run_id"])
+        await live.ask("subscribe", thread_id=sent["thread_id"], after=0)
+        await live.ask("cancel", run_id=sent["run_id"])
+        deaf_events = await live.until(sent["run_id"])
 
     assert ping["ok"]
     assert sent["ok"]
     assert cancelled["ok"]
     assert first_events[-1]["type"] == "agent_cancelled"
     assert second_events[-1]["type"] == "agent_completed"
+    assert deaf_events[-1]["type"] == "agent_cancelled"
 
 
 async def test_cancelling_a_tool_that_ignores_it_kills_its_process(shared_server: ServerProcess):

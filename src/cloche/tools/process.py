@@ -77,7 +77,7 @@ async def _converse(process: asyncio.subprocess.Process, call: bytes, read_fd: i
             await process.stdin.drain()
             process.stdin.close()
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(_end_with(process, reader))
+            watching = group.create_task(_end_with(process))
             answer = await reader.readline()
             watching.cancel()
         return answer
@@ -85,8 +85,8 @@ async def _converse(process: asyncio.subprocess.Process, call: bytes, read_fd: i
         transport.close()
 
 
-async def _end_with(process: asyncio.subprocess.Process, reader: asyncio.StreamReader) -> None:
-    """The stream ends with the process, although what it left behind may hold the pipe open."""
+async def _end_with(process: asyncio.subprocess.Process) -> None:
+    """What the process left behind ends with it, and so does the answer, which it may hold open."""
     await process.wait()
     _signal(process, signal.SIGKILL)
 
