@@ -18,7 +18,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--exclude-newer "7 days" $(LOCKARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up chat test check docs fmt bench lock clean
+.PHONY: help setup setup-dev up chat test check docs fmt bench chaos lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ fmt: setup-dev ## Format, and mend what ruff can mend
 
 bench: setup-dev ## Measure: make bench ARGS="--quick"
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: setup-dev ## Break the server in every way, and check its promises: make chaos ARGS="kills --quick"
+	$(BIN)/python -m chaos $(ARGS)
 
 lock: $(UV) ## Pin the requirements; newer ones: make lock LOCKARGS=--upgrade
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
