@@ -272,6 +272,8 @@ def _execution(core: _Ground, settings: Settings) -> _Execution:
         worker=Worker(
             name=f"worker-{os.getpid()}",
             database=database,
+            log=log,
+            programs=core.registry,
             bus=bus,
             clock=clock,
             telemetry=telemetry,

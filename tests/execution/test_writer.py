@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -68,8 +67,8 @@ class Execution:
         rest = self.writer.take_rest()
 
         async def work(tx: Transaction) -> None:
-            state = await RunRepository(self.scope).fence(tx, self.run.id, self.run.epoch)
-            await self.writer.append(tx, await self.writer.prepare(tx, rest, state))
+            await RunRepository(self.scope).fence(tx, self.run.id, self.run.epoch)
+            await self.writer.append(tx, await self.writer.prepare(tx, rest))
 
         if rest:
             await self.world.database.write(work)
@@ -236,7 +235,6 @@ async def test_what_is_written_together_is_there_together(execution: Execution):
     async with execution.flushing() as writer:
         await writer.write(
             Entry(
-                moves=[ExecutionState.RUNNING],
                 events=[AgentThinking(text="a", step=0), AgentThinking(text="b", step=0)],
                 steps=[step],
                 messages=[MessageDraft(id=execution.message, parts=(), index=1)],
@@ -248,20 +246,20 @@ async def test_what_is_written_together_is_there_together(execution: Execution):
         assert await database.read(lambda tx: StepRepository(scope).list(tx, execution.run.id)) == [step]
         [cost] = await database.read(lambda tx: UsageRepository(scope).summary(tx, since=now))
         assert cost.input_tokens == 3
-        assert await execution.world.state(scope, execution.run.id) is ExecutionState.RUNNING
-        rows = await execution.world.run(scope, execution.run.id)
-        assert rows.state_times[ExecutionState.RUNNING] >= now
     assert await execution.texts() == ["a", "b"]
 
 
 async def test_an_entry_without_an_event_is_written_too(execution: Execution):
     async with execution.flushing() as writer:
-        await writer.write(Entry(moves=[ExecutionState.RUNNING]))
+        await writer.write(Entry(usage=[UsageDraft(model="m", step=0, usage=Usage(input_tokens=3))]))
 
-        assert await execution.world.state(execution.scope, execution.run.id) is ExecutionState.RUNNING
+    [cost] = await execution.world.database.read(
+        lambda tx: UsageRepository(execution.scope).summary(tx, since=execution.run.created_at)
+    )
+    assert cost.input_tokens == 3
 
 
-async def test_a_run_that_is_being_cancelled_is_not_moved_but_still_written_for(execution: Execution):
+async def test_a_run_that_is_being_cancelled_is_still_written_for(execution: Execution):
     await execution.world.database.write(
         lambda tx: RunRepository(execution.scope).move(
             tx, execution.run.id, ExecutionState.CANCELLING, at=execution.world.clock.now(), epoch=None
@@ -269,7 +267,7 @@ async def test_a_run_that_is_being_cancelled_is_not_moved_but_still_written_for(
     )
 
     async with execution.flushing() as writer:
-        await writer.write(replace(thought("still said"), moves=[ExecutionState.RUNNING]))
+        await writer.write(thought("still said"))
 
     assert await execution.world.state(execution.scope, execution.run.id) is ExecutionState.CANCELLING
     assert await execution.texts() == ["still said"]
@@ -289,7 +287,7 @@ async def test_nothing_is_written_once_another_execution_owns_the_run(execution:
     async with execution.flushing() as writer:
         await writer.write(thought("mine"))
         await execution.lose_lease()
-        writer.put(replace(thought("not mine"), moves=[ExecutionState.RUNNING]))
+        writer.put(thought("not mine"))
         with pytest.raises(LeaseLostError):
             await writer.write(thought("not mine either"))
         assert isinstance(writer.failure, LeaseLostError)

@@ -53,6 +53,9 @@ class FaultyDatabase:
         self.written += 1
         return done
 
+    def when_free(self, callback: Callable[[], None]) -> bool:
+        return self._inner.when_free(callback)
+
     async def read(self, work: Work[T]) -> T:
         return await self._inner.read(work)
 

@@ -31,6 +31,9 @@ class HeldDatabase:
     async def write(self, work: Work[T]) -> T:
         return await self._inner.write(work)
 
+    def when_free(self, callback: Callable[[], None]) -> bool:
+        return self._inner.when_free(callback)
+
     async def read(self, work: Work[T]) -> T:
         if self.before_read is not None:
             await self.before_read()

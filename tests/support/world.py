@@ -93,6 +93,10 @@ class TestPrograms:
             raise NotFoundError("there is no such agent")
         return self._specs[name]
 
+    def find(self, agent: str, version: str) -> AgentSpec | None:
+        spec = self._specs.get(agent)
+        return None if spec is None or spec.version != version else spec
+
     async def prepare(self, agent: str) -> None:
         return
 
@@ -157,6 +161,8 @@ class World:
         self.worker = Worker(
             name="worker",
             database=database,
+            log=self.log,
+            programs=self.programs,
             bus=self.bus,
             clock=clock,
             telemetry=self.telemetry,

@@ -74,6 +74,11 @@ class AgentRegistry:
             raise NotFoundError("there is no such agent")
         return found.spec
 
+    def find(self, agent: str, version: str) -> AgentSpec | None:
+        """See ``Programs.find``."""
+        found = self._agents.get(agent)
+        return None if found is None or found.spec.version != version else found.spec
+
     async def prepare(self, agent: str) -> None:
         """See ``Programs.prepare``."""
         found = self._agents.get(agent)

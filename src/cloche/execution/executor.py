@@ -12,7 +12,7 @@ from cloche.bus.local import Bus
 from cloche.clock import Clock
 from cloche.domain.agents import AgentLimits, AgentSpec
 from cloche.domain.context import UserExecutionContext
-from cloche.domain.events import AgentStarted, Receipt
+from cloche.domain.events import Receipt
 from cloche.domain.messages import Message
 from cloche.domain.runs import ExecutionState, Failure, Run
 from cloche.domain.scope import Scope
@@ -128,16 +128,8 @@ class Executor:
             return None, Ending(error=error)
         except Exception as error:
             return None, Ending(error=error)
-        if run.attempt == 1:
-            self._telemetry.figures.first_event.observe((self._clock.now() - run.created_at).total_seconds())
         handle = self._handle(claimed, spec, control)
         writer = handle.writer
-        writer.put(
-            Entry(
-                moves=[ExecutionState.RUNNING],
-                events=[AgentStarted(agent=spec.name, version=spec.version, model=spec.model, attempt=run.attempt)],
-            )
-        )
         async with asyncio.TaskGroup() as group:
             flushing = group.create_task(_quietly(writer.flush_loop()))
             try:
@@ -316,7 +308,7 @@ class Executor:
         state = await RunRepository(done.claimed.scope).fence(tx, run.id, run.epoch)
         if done.handle is None:
             return state, Unsent()
-        return state, await done.handle.writer.prepare(tx, done.rest, state)
+        return state, await done.handle.writer.prepare(tx, done.rest)
 
     def _failure(self, run: Run, error: BaseException) -> Failure:
         ours = _cloche_error(error)

@@ -37,6 +37,10 @@ class Programs(Protocol):
         """
         ...
 
+    def find(self, agent: str, version: str) -> AgentSpec | None:
+        """The declaration of the agent in that version; None when this process does not have it. From any thread."""
+        ...
+
     async def prepare(self, agent: str) -> None:
         """What the agent needs once in a process (a slow import, a connection) is there; at once from then on.
 

@@ -7,16 +7,21 @@ from datetime import timedelta
 
 from cloche.bus.local import Bus
 from cloche.clock import Clock
+from cloche.domain.events import AgentStarted
 from cloche.domain.permissions import Role, permissions_of
 from cloche.domain.runs import ExecutionState, Run, RunRef
 from cloche.domain.scope import Scope, SystemScope
 from cloche.errors import ClocheError, PermissionDeniedError, StorageError
+from cloche.events.codec import draft
+from cloche.events.log import EventLog
 from cloche.execution.control import ActiveRuns, RunControl, StopReason
 from cloche.execution.executor import Claimed, Executor
+from cloche.execution.program import Programs
 from cloche.ids import ExecutionId, RunId
 from cloche.storage.claims import ClaimRepository, OwnerRow
 from cloche.storage.database import Database, Transaction
 from cloche.storage.messages import MessageRepository
+from cloche.storage.runs import RunRepository
 from cloche.storage.steps import StepRepository
 from cloche.telemetry import LogEvent, Telemetry
 
@@ -33,6 +38,8 @@ class Worker:
         *,
         name: str,
         database: Database,
+        log: EventLog,
+        programs: Programs,
         bus: Bus,
         clock: Clock,
         telemetry: Telemetry,
@@ -41,6 +48,8 @@ class Worker:
     ) -> None:
         self._name = name
         self._database = database
+        self._log = log
+        self._programs = programs
         self._bus = bus
         self._clock = clock
         self._telemetry = telemetry
@@ -128,6 +137,8 @@ class Worker:
             owner, grants = await self._claims.owner(tx, ref)
             scope, refusal = _scope_of(run, owner, grants)
             message = await MessageRepository(scope).get(tx, run.message_id)
+            if refusal is None:
+                await self._start(tx, scope, run, execution_id)
             steps = await StepRepository(scope).list(tx, run.id) if run.epoch > 1 else []
             return Claimed(
                 run=run,
@@ -140,10 +151,30 @@ class Worker:
 
         claimed = await self._database.write(work)
         if claimed is not None:
+            if claimed.run.attempt == 1:
+                waited = self._clock.now() - claimed.run.created_at
+                self._telemetry.figures.first_event.observe(waited.total_seconds())
             self._telemetry.info(
                 LogEvent.RUN_CLAIMED, run=ref.run_id, thread=ref.thread_id, attempt=claimed.run.attempt
             )
         return claimed
+
+    async def _start(self, tx: Transaction, scope: Scope, run: Run, execution_id: ExecutionId) -> None:
+        """The run is running, and says so, where this process has its agent."""
+        spec = self._programs.find(run.agent, run.agent_version)
+        if spec is None:
+            return
+        now = self._clock.now()
+        await RunRepository(scope).move(tx, run.id, ExecutionState.RUNNING, at=now, epoch=run.epoch)
+        started = draft(
+            AgentStarted(agent=spec.name, version=spec.version, model=spec.model, attempt=run.attempt),
+            thread_id=run.thread_id,
+            run_id=run.id,
+            at=now,
+            execution_id=execution_id,
+            trace_id=run.trace_id,
+        )
+        await self._log.append(tx, scope, run.thread_id, [started], at=now, moves_thread=False)
 
 
 def _scope_of(run: Run, owner: OwnerRow | None, grants: frozenset[str]) -> tuple[Scope, ClocheError | None]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cloche.clock import Clock
-from cloche.domain.events import AgentStarted, EventData, MessageDelta
+from cloche.domain.events import EventData, MessageDelta
 from cloche.domain.messages import MessageRole, Part
-from cloche.domain.runs import ExecutionState, Run
+from cloche.domain.runs import Run
 from cloche.domain.scope import Scope
 from cloche.domain.steps import Step
 from cloche.domain.usage import Usage
@@ -52,13 +52,12 @@ class UsageDraft:
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """What is written together: moves of the run, steps, events, and the rows that belong to them."""
+    """What is written together: steps, events, and the rows that belong to them."""
 
     events: list[EventData] = field(default_factory=list[EventData])
     steps: Sequence[Step] = ()
     messages: Sequence[MessageDraft] = ()
     usage: Sequence[UsageDraft] = ()
-    moves: Sequence[ExecutionState] = ()
     at: datetime | None = None
 
 
@@ -211,9 +210,13 @@ class RunWriter:
     async def _flush_until_closed(self) -> None:
         while True:
             await self._wake.wait()
-            # What the program does in its next turn joins this transaction.
+            # What the program does in its next turn joins this transaction; and when nobody waits for it, what it does
+            # until the database is free.
             await asyncio.sleep(0)
             self._wake.clear()
+            if not self._closed and not self._waiters and self._database.when_free(self._wake.set):
+                await self._wake.wait()
+                self._wake.clear()
             if self._closed:
                 return
             self._close_delta()
@@ -277,18 +280,15 @@ class RunWriter:
                 return
 
     async def _write(self, tx: Transaction, entries: Sequence[Entry]) -> None:
-        state = await self._runs.fence(tx, self._run.id, self._run.epoch)
-        await self.append(tx, await self.prepare(tx, entries, state))
+        await self._runs.fence(tx, self._run.id, self._run.epoch)
+        await self.append(tx, await self.prepare(tx, entries))
 
-    async def prepare(self, tx: Transaction, entries: Sequence[Entry], state: ExecutionState) -> Unsent:
-        """The entries' moves, steps and costs are in the transaction, which has fenced; their events are left to append."""
+    async def prepare(self, tx: Transaction, entries: Sequence[Entry]) -> Unsent:
+        """The entries' steps and costs are in the transaction, which has fenced; their events are left to append."""
         run, unsent = self._run, Unsent()
         steps: dict[int, Step] = {}
         for entry in entries:
             at = entry.at or self._clock.now()
-            for move in entry.moves:
-                if state is not ExecutionState.CANCELLING:
-                    await self._runs.move(tx, run.id, move, at=at, epoch=run.epoch)
             steps.update((step.index, step) for step in entry.steps)
             unsent.messages += [
                 replace(message, index=len(unsent.drafts) + message.index) for message in entry.messages
@@ -325,7 +325,7 @@ class RunWriter:
             run_id=self._run.id,
             at=at,
             execution_id=None if plain else self._execution_id,
-            agent=None if plain or isinstance(event, AgentStarted) else self._run.agent,
+            agent=None if plain else self._run.agent,
             trace_id=None if plain else self._run.trace_id,
         )
 

@@ -59,6 +59,13 @@ class Database(Protocol):
         """
         ...
 
+    def when_free(self, callback: Callable[[], None]) -> bool:
+        """Whether a write would wait now: then ``callback`` is called, once, as soon as those in work are done.
+
+        For who may as well gather more meanwhile. False, and no call, when a write would begin at once.
+        """
+        ...
+
     async def read(self, work: Work[T]) -> T:
         """Run ``work`` on one consistent state of the database; it changes nothing.
 

@@ -79,10 +79,9 @@ class _ThreadStateRow(NamedTuple):
     state: str
 
 
-class IdRow(NamedTuple):
-    """One id."""
-
+class _AdmissionRow(NamedTuple):
     id: str
+    admitted_at: int | None
 
 
 def _move_statement(to: ExecutionState) -> str:
@@ -296,20 +295,17 @@ class RunRepository:
 
     async def next_to_admit(self, tx: Transaction, thread_id: ThreadId) -> RunId | None:
         """The oldest run that waits on a thread on which no admitted run is live, or None."""
-        row = await tx.first(
-            IdRow,
-            "SELECT id FROM runs WHERE tenant_id = ? AND user_id = ? AND thread_id = ? AND ended_at IS NULL "
-            "AND admitted_at IS NULL AND NOT EXISTS (SELECT 1 FROM runs AS other WHERE other.tenant_id = ? "
-            "AND other.user_id = ? AND other.thread_id = ? AND other.ended_at IS NULL "
-            "AND other.admitted_at IS NOT NULL) ORDER BY first_seq LIMIT 1",
-            self._tenant,
-            self._user,
-            str(thread_id),
+        rows = await tx.fetch(
+            _AdmissionRow,
+            "SELECT id, admitted_at FROM runs WHERE tenant_id = ? AND user_id = ? AND thread_id = ? "
+            "AND ended_at IS NULL ORDER BY first_seq",
             self._tenant,
             self._user,
             str(thread_id),
         )
-        return None if row is None else RunId(row.id)
+        if not rows or any(row.admitted_at is not None for row in rows):
+            return None
+        return RunId(rows[0].id)
 
     async def pause(self, tx: Transaction, run_id: RunId, epoch: int, *, at: datetime) -> None:
         """The run waits for a person; its deadline stands still, what was left of it counts on when it goes on.

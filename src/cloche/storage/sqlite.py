@@ -141,6 +141,8 @@ class SqliteDatabase:
         self._threads: list[threading.Thread] = []
         self._closed = False
         self._stopping: asyncio.Future[None] | None = None
+        self._writing = 0
+        self._when_free: list[Callable[[], None]] = []
         self.figures = WriterFigures()
 
     @property
@@ -160,7 +162,15 @@ class SqliteDatabase:
 
     async def write(self, work: Work[T]) -> T:
         """See ``Database.write``."""
-        return await self._submit(self._writes, work)
+        future = self._submit(self._writes, work)
+        self._writing += 1
+        return await future
+
+    def when_free(self, callback: Callable[[], None]) -> bool:
+        """See ``Database.when_free``."""
+        if self._writing:
+            self._when_free.append(callback)
+        return self._writing > 0
 
     async def read(self, work: Work[T]) -> T:
         """See ``Database.read``."""
@@ -191,14 +201,21 @@ class SqliteDatabase:
         for thread in self._threads:
             thread.join()
 
-    async def _submit(self, jobs: _Jobs, work: Work[T]) -> T:
+    def _submit(self, jobs: _Jobs, work: Work[T]) -> asyncio.Future[T]:
         if self._closed:
             raise StorageUnavailableError("the database is closed")
         if jobs.qsize() >= MAX_WAITING:
             raise StorageUnavailableError(f"{MAX_WAITING} transactions wait for the database already", retry_after_s=1)
         job = _Job(work=work, future=self._loop.create_future())
         jobs.put(cast("_Job[object]", job))
-        return await job.future
+        return job.future
+
+    def _deliver_written(self, jobs: Sequence[_Job[object]]) -> None:
+        self._writing -= len(jobs)
+        self._deliver(jobs)
+        waiting, self._when_free = self._when_free, []
+        for callback in waiting:
+            self._loop.call_soon(callback)
 
     def _deliver(self, jobs: Sequence[_Job[object]]) -> None:
         for job in jobs:
@@ -226,7 +243,7 @@ class SqliteDatabase:
             except apsw.Error as error:
                 _fail(jobs, _storage_error(error))
             self.figures.failures += sum(1 for job in jobs if isinstance(job.error, StorageError))
-            self._loop.call_soon_threadsafe(self._deliver, jobs)
+            self._loop.call_soon_threadsafe(self._deliver_written, jobs)
         if connection is not None:
             connection.close()
 

@@ -194,6 +194,33 @@ class TestTransactions:
 
         assert order == (["slow", "quick"] if deployment.capabilities.has_one_writer else ["quick", "slow"])
 
+    async def test_who_may_gather_more_hears_when_a_write_need_not_wait(
+        self, deployment: Deployment, scope: Scope
+    ) -> None:
+        """Called once, after the writes in work; not at all where a write would begin at once."""
+        called = asyncio.Event()
+        at_rest = deployment.node.when_free(called.set)
+        with Gate() as gate:
+
+            async def held(tx: Transaction) -> None:
+                await gate.stop()
+                await _add(tx, scope, "held")
+
+            async with asyncio.TaskGroup() as group:
+                writing = group.create_task(deployment.node.write(held))
+                await gate.reached()
+                waits = deployment.node.when_free(called.set)
+                was_called = called.is_set()
+                gate.open()
+                await writing
+        await deployment.node.ping()
+
+        assert not at_rest
+        assert not was_called
+        assert waits is deployment.capabilities.has_one_writer
+        assert called.is_set() is waits
+        assert not deployment.node.when_free(called.set)
+
     async def test_ping_says_how_long_a_write_takes(self, deployment: Deployment) -> None:
         """In seconds; it raises where nothing can be written."""
         assert 0 <= await deployment.node.ping() < 10
