@@ -18,7 +18,7 @@ from cloche.domain.tools import Effect, OnUnknown
 from cloche.errors import ConfigurationError
 from cloche.llm.config import ModelConfig
 from cloche.settings import AgentSettings, ModelSettings, Settings, ToolSettings
-from cloche.tools.tool import Tool, tool
+from cloche.tools.tool import Tool, Verify, tool
 
 ASSISTANT = "assistant"
 ASSISTANT_TOOLS = ("clock", "calculator", "search_threads")
@@ -124,9 +124,11 @@ def _tool(name: str, entry: ToolSettings) -> Tool:
     found = load_object(entry.use, place)
     if not callable(found):
         raise ConfigurationError(f"{place}: {entry.use!r} cannot be called")
+    verify = None if entry.verify is None else load_object(entry.verify, f"tools.{name}.verify")
     return tool(
         found,
         name=name,
+        verify=cast("Verify | None", verify),
         permission=entry.permission,
         effect=Effect(entry.effect),
         timeout=timedelta(seconds=entry.timeout_s),

@@ -83,8 +83,15 @@ class ToolSettings(_Section):
     effect: Annotated[str, Field(pattern="^(none|internal|external)$", description="What it may change.")] = "external"
     timeout_s: Annotated[float, Field(gt=0, le=3_600, description="Deadline of a call, in seconds.")] = 30.0
     on_unknown: Annotated[
-        str, Field(pattern="^(repeat|report)$", description="What happens to a call that a crash interrupted.")
+        str,
+        Field(
+            pattern="^(repeat|verify|ask|report)$",
+            description="What happens to a call that a crash interrupted: it is made again, checked, asked about or reported.",
+        ),
     ] = "report"
+    verify: Annotated[
+        str | None, Field(description='`module:function`: the check that goes with `on_unknown = "verify"`.')
+    ] = None
     needs_approval: Annotated[bool, Field(description="A person is asked before each call.")] = False
 
 

@@ -716,12 +716,58 @@ async def test_an_authors_tool_that_does_not_end_is_stopped(
     assert events[-1].type == "agent_completed"
 
 
+@pytest.mark.parametrize(
+    ("edited", "calls", "told"), [(None, 2, "paid"), ({"amount": 3}, 1, "the arguments that its model gave")]
+)
+async def test_an_authors_tool_asks_whether_an_interrupted_call_is_made_again(
+    database_path: Path,
+    server: OpenAIServer,
+    model: Model[Any],
+    edited: dict[str, object] | None,
+    calls: int,
+    told: str,
+) -> None:
+    agent: Agent[object, str] = Agent()
+    made: list[int] = []
+    called = asyncio.Event()
+
+    @agent.tool_plain(metadata={"cloche": {"on_unknown": "ask"}})
+    async def pay(amount: int) -> str:
+        made.append(amount)
+        if len(made) == 1:
+            called.set()
+            await asyncio.get_running_loop().create_future()
+        return "paid"
+
+    server.plan(Reply(calls=[("pay", '{"amount": 5}')]), Reply(text="Done"))
+    async with opened_world(database_path) as world:
+        add_agent(world, agent, model)
+        scope = await world.person()
+        async with working(world):
+            accepted = await world.send(scope)
+            await called.wait()
+
+    async with opened_world(database_path) as world:
+        add_agent(world, agent, model)
+        await world.recovery.recover_all()
+        async with working(world):
+            (asked,) = of_kind(await world.until(scope, accepted, "approval_requested"), ApprovalRequested)
+            approval_id = ApprovalId(asked.approval_id)
+            await world.decisions.decide(scope, approval_id, ApprovalDecision.APPROVE, arguments=edited)
+            events = await world.until(scope, accepted)
+
+    assert check_run(events) == []
+    assert made == [5] * calls
+    assert told in last_told(server)
+
+
+@pytest.mark.parametrize(("said", "named"), [({"efect": "none"}, "efect"), ({"on_unknown": "verify"}, "needs a check")])
 async def test_metadata_that_cannot_be_understood_fails_the_run(
-    world: World, server: OpenAIServer, model: Model[Any]
+    world: World, server: OpenAIServer, model: Model[Any], said: dict[str, str], named: str
 ) -> None:
     agent: Agent[object, str] = Agent()
 
-    @agent.tool_plain(metadata={"cloche": {"efect": "none"}})
+    @agent.tool_plain(metadata={"cloche": said})
     def act() -> None: ...
 
     add_agent(world, agent, model)
@@ -731,7 +777,7 @@ async def test_metadata_that_cannot_be_understood_fails_the_run(
 
     (failed,) = of_kind(events, AgentFailed)
     assert failed.code == "agent_failed"
-    assert "efect" in failed.message
+    assert named in failed.message
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ class Asking:
             expires_at=to_text(approval.expires_at),
         )
         drafted = draft(requested, thread_id=self.run.thread_id, run_id=self.run.id, at=approval.created_at)
-        return await self.waiting.open(approval, drafted, self.step)
+        return await self.waiting.open(approval, drafted, self.step, since=None)
 
     async def steps(self) -> list[Step]:
         return await self.world.database.read(lambda tx: StepRepository(self.scope).list(tx, self.run.id))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -22,6 +22,7 @@ from cloche.domain.events import (
     AgentCancelled,
     AgentCompleted,
     ApprovalRequested,
+    ApprovalResolved,
     Envelope,
     StepRestarted,
     ToolCompleted,
@@ -37,7 +38,7 @@ from cloche.ids import ApprovalId, RunId, ToolId
 from cloche.telemetry import LogEvent
 from cloche.tools import process as process_module
 from cloche.tools.dispatcher import ForeignResult, ToolDispatcher
-from cloche.tools.tool import Tool, ToolContext, tool
+from cloche.tools.tool import Tool, ToolContext, Verdict, tool
 from support import process_tools
 from support.faults import eventually
 from support.processes import alive
@@ -907,6 +908,216 @@ async def test_an_interrupted_call_that_the_user_is_not_granted_any_more_is_repo
     assert len(crashing.calls) == 1
     assert result.failure is not None
     assert result.failure.code == "tool_outcome_unknown"
+
+
+CIRCLE: list[object] = []
+CIRCLE.append(CIRCLE)
+
+
+def verifying(verdict: Verdict | Exception | None) -> Callable[..., Any]:
+    """A check that finds this; without a verdict it does not end."""
+
+    async def verify(context: ToolContext, arguments: Mapping[str, object]) -> Verdict:
+        assert context.tool_call_id.startswith("tool_")
+        assert arguments == {"number": 1}
+        if isinstance(verdict, Exception):
+            raise verdict
+        if verdict is None:
+            await asyncio.get_running_loop().create_future()
+        return verdict  # type: ignore[return-value]
+
+    return verify
+
+
+@pytest.mark.parametrize(
+    ("verdict", "calls", "outcome"),
+    [
+        (Verdict(happened=True, value="paid 3"), 1, "paid 3"),
+        (Verdict(happened=True, value=CIRCLE), 1, "tool_failed"),
+        (Verdict(happened=False), 2, 2),
+        (Verdict(happened=None), 1, "tool_outcome_unknown"),
+        (ValueError("no connection"), 1, "tool_outcome_unknown"),
+        (None, 1, "tool_outcome_unknown"),
+    ],
+    ids=["happened", "odd value", "did not", "cannot tell", "raises", "hangs"],
+)
+async def test_a_tool_s_own_check_says_whether_an_interrupted_call_happened(
+    crashing: Crashing, verdict: Verdict | Exception | None, calls: int, outcome: object
+):
+    checked = crashing.tool(
+        held=True,
+        effect=Effect.EXTERNAL,
+        on_unknown=OnUnknown.VERIFY,
+        verify=verifying(verdict),
+        timeout=QUICK,
+    )
+    events = await crashing.story(replace(checked, spec=replace(checked.spec, timeout=timedelta(seconds=30))), checked)
+
+    [result] = crashing.results
+    assert len(crashing.calls) == calls
+    assert (result.failure.code if result.failure else result.value) == outcome
+    assert len(of(events, ToolCompleted)) == 1
+    assert len(of(events, StepRestarted)) == calls - 1
+
+
+class Interrupted:
+    """Worlds over one database, in which a call of ``effect`` is interrupted by as many crashes as a test wants."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.calls: list[str] = []
+        self.arguments: list[int] = []
+        self.results: list[ToolResult] = []
+        self.hold = True
+        self.reached = asyncio.Event()
+        self.sent: tuple[Scope, Accepted] | None = None
+
+    @property
+    def scope(self) -> Scope:
+        assert self.sent is not None
+        return self.sent[0]
+
+    @property
+    def accepted(self) -> Accepted:
+        assert self.sent is not None
+        return self.sent[1]
+
+    async def effect(self, context: ToolContext, amount: int) -> str:
+        """Change something outside."""
+        self.calls.append(context.tool_call_id)
+        self.arguments.append(amount)
+        if self.hold:
+            self.reached.set()
+            await asyncio.get_running_loop().create_future()
+        return f"paid {amount}"
+
+    async def agent(self, run: AgentRun) -> str:
+        self.results.append(await run.call_tool("effect", amount=3))
+        return "done"
+
+    def arm(self, world: World) -> None:
+        asking = tool(self.effect, name="effect", effect=Effect.EXTERNAL, on_unknown=OnUnknown.ASK)
+        world.programs.add("agent", self.agent, tools={"effect": asking})
+
+    async def crash(self) -> None:
+        """A process begins the call, or goes on with it, and dies while it runs."""
+        self.hold = True
+        self.reached.clear()
+        async with opened_world(self.path) as world:
+            self.arm(world)
+            await world.recovery.recover_all()
+            async with working(world):
+                if self.sent is None:
+                    scope = await world.person()
+                    self.sent = scope, await world.send(scope)
+                async with asyncio.timeout(10):
+                    await self.reached.wait()
+        self.hold = False
+
+    @asynccontextmanager
+    async def again(self) -> AsyncGenerator[World]:
+        """The next process, at work."""
+        async with opened_world(self.path) as world:
+            self.arm(world)
+            await world.recovery.recover_all()
+            async with working(world):
+                yield world
+
+    async def question(self, world: World, number: int = 1) -> ApprovalRequested:
+        events = await world.until(self.scope, self.accepted, "approval_requested", count=number)
+        return of(events, ApprovalRequested)[-1]
+
+
+@pytest.fixture
+def interrupted(database_path: Path) -> Interrupted:
+    return Interrupted(database_path)
+
+
+@pytest.mark.parametrize(
+    ("edited", "paid"), [(None, [3, 3]), ({"amount": 5}, [3, 5])], ids=["as it was", "with other arguments"]
+)
+async def test_a_person_may_have_an_interrupted_call_made_again(
+    interrupted: Interrupted, edited: dict[str, object] | None, paid: list[int]
+):
+    await interrupted.crash()
+    async with interrupted.again() as world:
+        asked = await interrupted.question(world)
+        before = list(interrupted.calls)
+        await world.decisions.decide(
+            interrupted.scope, ApprovalId(asked.approval_id), ApprovalDecision.APPROVE, arguments=edited
+        )
+        events = await world.until(interrupted.scope, interrupted.accepted)
+
+    assert len(before) == 1
+    assert asked.tool_call_id == before[0]
+    assert "not known whether it took effect" in asked.question
+    assert interrupted.arguments == paid
+    assert interrupted.calls == before * 2
+    assert [result.value for result in interrupted.results] == [f"paid {paid[-1]}"]
+    assert check_run(events) == []
+    assert len(of(events, StepRestarted)) == 1
+
+
+async def test_a_person_may_leave_an_interrupted_call_as_it_is(interrupted: Interrupted):
+    await interrupted.crash()
+    async with interrupted.again() as world:
+        asked = await interrupted.question(world)
+        await world.decisions.decide(interrupted.scope, ApprovalId(asked.approval_id), ApprovalDecision.DENY)
+        events = await world.until(interrupted.scope, interrupted.accepted)
+
+    assert len(interrupted.calls) == 1
+    assert [result.failure and result.failure.code for result in interrupted.results] == ["tool_outcome_unknown"]
+    assert check_run(events) == []
+
+
+async def test_each_interruption_is_asked_about_anew(interrupted: Interrupted):
+    await interrupted.crash()
+    async with interrupted.again() as world:
+        interrupted.hold = True
+        first = await interrupted.question(world)
+        await world.decisions.decide(interrupted.scope, ApprovalId(first.approval_id), ApprovalDecision.APPROVE)
+        await eventually(lambda: len(interrupted.calls) == 2)
+    interrupted.hold = False
+    async with interrupted.again() as world:
+        second = await interrupted.question(world, 2)
+        calls = len(interrupted.calls)
+        await world.decisions.decide(interrupted.scope, ApprovalId(second.approval_id), ApprovalDecision.APPROVE)
+        events = await world.until(interrupted.scope, interrupted.accepted)
+
+    assert first.approval_id != second.approval_id
+    assert calls == 2
+    assert len(interrupted.calls) == 3
+    assert [result.value for result in interrupted.results] == ["paid 3"]
+    assert check_run(events) == []
+
+
+async def test_a_question_about_an_interrupted_call_survives_a_restart_and_is_not_asked_twice(interrupted: Interrupted):
+    await interrupted.crash()
+    async with interrupted.again() as world:
+        asked = await interrupted.question(world)
+    async with interrupted.again() as world:
+        await world.decisions.decide(interrupted.scope, ApprovalId(asked.approval_id), ApprovalDecision.APPROVE)
+        events = await world.until(interrupted.scope, interrupted.accepted)
+
+    assert len(of(events, ApprovalRequested)) == 1
+    assert len(interrupted.calls) == 2
+
+
+async def test_a_cancel_while_a_person_is_asked_says_what_is_not_known(interrupted: Interrupted):
+    await interrupted.crash()
+    async with interrupted.again() as world:
+        asked = await interrupted.question(world)
+        await world.cancellation.cancel(interrupted.scope, RunId(interrupted.accepted.run_id))
+        events = await world.until(interrupted.scope, interrupted.accepted)
+
+    [cancelled] = of(events, AgentCancelled)
+    [completed] = of(events, ToolCompleted)
+    [resolved] = of(events, ApprovalResolved)
+    assert cancelled.receipt.unknown == ("tool:effect",)
+    assert completed.error.code == "tool_outcome_unknown"
+    assert (resolved.approval_id, resolved.decision) == (asked.approval_id, "cancelled")
+    assert check_run(events) == []
+    assert len(interrupted.calls) == 1
 
 
 # Approval

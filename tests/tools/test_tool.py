@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 from cloche.domain.permissions import Permission
 from cloche.domain.tools import Effect, OnUnknown
 from cloche.errors import ConfigurationError, ToolInvalidArgumentsError
-from cloche.tools.tool import Tool, ToolContext, configured, tool
+from cloche.tools.tool import Tool, ToolContext, Verdict, configured, tool
 from support import process_tools
 
 
@@ -499,3 +499,25 @@ def test_a_schema_is_a_json_value():
     made = tool(water)
 
     assert json.loads(json.dumps(made.spec.schema)) == made.spec.schema
+
+
+async def checks(context: ToolContext, arguments: Mapping[str, object]) -> Verdict:
+    return Verdict(happened=None)
+
+
+def checks_at_once(context: ToolContext, arguments: Mapping[str, object]) -> Verdict:
+    return Verdict(happened=None)
+
+
+@pytest.mark.parametrize(
+    ("on_unknown", "verify"),
+    [(OnUnknown.VERIFY, None), (OnUnknown.ASK, checks), (OnUnknown.VERIFY, checks_at_once)],
+    ids=["no check", "no use for it", "not async"],
+)
+def test_a_check_goes_with_its_policy_and_is_async(on_unknown: OnUnknown, verify: Any):
+    async def act() -> None:
+        """Act."""
+
+    with pytest.raises(ConfigurationError, match=r"act.*(verify|check)"):
+        tool(act, effect=Effect.EXTERNAL, on_unknown=on_unknown, verify=verify)
+    assert tool(act, on_unknown=OnUnknown.VERIFY, verify=checks).verify is checks

@@ -62,6 +62,10 @@ def author_tool_spec(name: str, definition: ToolDefinition | None) -> ToolSpec:
         declared = _Declared() if said is None else msgspec.convert(said, _Declared)
     except msgspec.ValidationError as error:
         raise AgentFailedError(f"the tool {name!r}: metadata[{METADATA_KEY!r}]: {error}") from error
+    if declared.on_unknown is OnUnknown.VERIFY:
+        raise AgentFailedError(
+            f"the tool {name!r}: metadata[{METADATA_KEY!r}]: `verify` needs a check; use a tool of Cloche"
+        )
     spec = ToolSpec(
         name=name,
         description="" if definition is None else definition.description or "",

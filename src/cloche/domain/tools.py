@@ -37,10 +37,13 @@ class Effect(StrEnum):
 class OnUnknown(StrEnum):
     """What happens to a call whose worker died while it ran.
 
-    ``repeat`` is for tools that are safe to run twice; ``report`` tells the agent that the outcome is not known.
+    ``repeat`` is for tools that are safe to run twice; ``verify`` asks the tool's own check, ``ask`` a person;
+    ``report`` tells the agent that the outcome is not known.
     """
 
     REPEAT = "repeat"
+    VERIFY = "verify"
+    ASK = "ask"
     REPORT = "report"
 
 

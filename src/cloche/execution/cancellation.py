@@ -72,7 +72,8 @@ class Cancellation:
             return Cancelled(state=ExecutionState.CANCELLING, signal=True, following=None)
         if run.state is ExecutionState.CANCELLING:
             return Cancelled(state=run.state, signal=True, following=None)
-        ended = await self._endings.cancel(tx, scope, run, Receipt(), reason=reason, usage=run.usage)
+        receipt = await self._endings.receipt_of(tx, scope, run) if run.epoch else Receipt()
+        ended = await self._endings.cancel(tx, scope, run, receipt, reason=reason, usage=run.usage)
         return Cancelled(state=ended.state, signal=False, following=ended.following)
 
     def _after(self, run: Run, cancelled: Cancelled) -> None:

@@ -25,7 +25,14 @@ from cloche.domain.runs import ExecutionState, Failure, Run, RunRef
 from cloche.domain.scope import Scope
 from cloche.domain.steps import Step, StepKind, StepState
 from cloche.domain.usage import Usage
-from cloche.errors import AttemptsExhaustedError, DeadlineExceededError, RunCancelledError, ToolStoppedError
+from cloche.errors import (
+    AttemptsExhaustedError,
+    DeadlineExceededError,
+    RunCancelledError,
+    ToolError,
+    ToolOutcomeUnknownError,
+    ToolStoppedError,
+)
 from cloche.events.codec import draft
 from cloche.events.log import EventLog
 from cloche.execution.writer import MessageDraft, Unsent, keep_messages
@@ -90,7 +97,7 @@ class RunEndings:
             events.append(MessageCompleted(message_id=str(message_id), parts=parts))
             unsent.messages.append(MessageDraft(id=MessageId(str(message_id)), parts=parts, index=len(unsent.drafts)))
         if loose is not None:
-            events += [*loose, *await self._open_ends(tx, scope, run, now)]
+            events += [*loose, *await self._open_ends(tx, scope, run, now, owned=True)]
         started = run.state_times.get(ExecutionState.STARTING, run.created_at)
         duration_ms = int((now - started).total_seconds() * 1000)
         events.append(AgentCompleted(message_id=message_id, usage=usage, duration_ms=duration_ms))
@@ -180,7 +187,7 @@ class RunEndings:
             run,
             to=to,
             unsent=unsent or Unsent(),
-            events=[*await self._open_ends(tx, scope, run, now), event],
+            events=[*await self._open_ends(tx, scope, run, now, owned=unsent is not None), event],
             usage=usage,
             failure=failure,
             now=now,
@@ -223,8 +230,18 @@ class RunEndings:
         following = await self.admit_next(tx, scope, run)
         return Ended(state=to, code=None if failure is None else failure.code, following=following)
 
-    async def _open_ends(self, tx: Transaction, scope: Scope, run: Run, now: datetime) -> list[EventData]:
-        """What tells of calls and questions that the run's end closes."""
+    async def receipt_of(self, tx: Transaction, scope: Scope, run: Run) -> Receipt:
+        """What the journal has of the calls of a run that nobody works on: those that are done, and the interrupted ones."""
+        calls = [step for step in await StepRepository(scope).list(tx, run.id) if step.kind is StepKind.TOOL]
+        return Receipt(
+            already_done=tuple(f"{step.kind}:{step.name}" for step in calls if step.state is not StepState.STARTED),
+            unknown=tuple(f"{step.kind}:{step.name}" for step in calls if step.state is StepState.STARTED),
+        )
+
+    async def _open_ends(
+        self, tx: Transaction, scope: Scope, run: Run, now: datetime, *, owned: bool
+    ) -> list[EventData]:
+        """What tells of calls and questions that the run's end closes. ``owned``: by the execution that runs them."""
         if not run.epoch:
             return []
         steps = StepRepository(scope)
@@ -232,10 +249,10 @@ class RunEndings:
         for step in await steps.list(tx, run.id):
             if step.state is not StepState.STARTED:
                 continue
-            if step.kind is StepKind.TOOL:
-                found.append(_stopped(step, now))
-            elif step.kind is StepKind.APPROVAL:
+            if step.kind in (StepKind.TOOL, StepKind.APPROVAL):
                 found += await self._withdraw(tx, scope, run, step, now)
+            if step.kind is StepKind.TOOL:
+                found.append(_unfinished(step, now, ToolStoppedError() if owned else _unknown(step)))
         return found
 
     async def _withdraw(self, tx: Transaction, scope: Scope, run: Run, step: Step, now: datetime) -> list[EventData]:
@@ -247,8 +264,11 @@ class RunEndings:
         return [ApprovalResolved(approval_id=approval.id, decision="cancelled")]
 
 
-def _stopped(step: Step, now: datetime) -> EventData:
-    error = ToolStoppedError()
+def _unknown(step: Step) -> ToolOutcomeUnknownError:
+    return ToolOutcomeUnknownError(f"{step.name} was interrupted: whether it took effect is not known")
+
+
+def _unfinished(step: Step, now: datetime, error: ToolError) -> EventData:
     return ToolCompleted(
         tool_call_id=step.reference,
         tool=step.name,

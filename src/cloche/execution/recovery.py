@@ -63,7 +63,8 @@ class Recovery:
         scope = Scope(tenant_id=run.ref.tenant_id, user_id=run.ref.user_id)
         runs, now = RunRepository(scope), self._clock.now()
         if run.state is ExecutionState.CANCELLING:
-            receipt = Receipt(unknown=("agent",))
+            known = await self._endings.receipt_of(tx, scope, run)
+            receipt = Receipt(already_done=known.already_done, unknown=(*known.unknown, "agent"))
             reason = "the run was cancelled; its worker was lost before it could say what was stopped"
             ended = await self._endings.cancel(tx, scope, run, receipt, reason=reason, usage=run.usage)
             self._told(run, "cancelled")

@@ -71,6 +71,8 @@ class StepHandle:
     started_at: datetime | None = None
     # Whether the outcome is durable before the program goes on.
     is_awaited: bool = True
+    # When an earlier attempt began the step, which a crash interrupted.
+    interrupted_at: datetime | None = None
     text: list[str] = field(default_factory=list[str])
     usage: Usage = field(default_factory=Usage)
     ending: Entry = field(default_factory=Entry)
@@ -114,6 +116,18 @@ class StepHandle:
         self.text.append(sound)
         self.run.unfinished_messages[self.index] = self.reference
         await self.run.writer.delta(MessageId(self.reference), sound)
+
+    async def ask(
+        self, *, tool: str, question: str, arguments: Mapping[str, object], schema: Mapping[str, object]
+    ) -> Approval:
+        """The approval of doing the interrupted step again, as a person decided it; until then the run waits.
+
+        Guarantees: asked once for each interruption.
+        """
+        assert self.interrupted_at is not None, "only a step that was interrupted is asked about"
+        return await self.run.await_decision(
+            self, _question(tool, question, arguments, schema), DEFAULT_EXPIRY, since=self.interrupted_at
+        )
 
     def cost(self, model: str, usage: Usage) -> None:
         """The step's tokens are in the ledger when the step is."""
@@ -275,18 +289,13 @@ class RunHandle:
         Guarantees: asked once over all attempts; the decision survives restarts.
         Cancellation: the run is cancelled while it waits by cancelling the run.
         """
-        asked = Question(
-            tool=sound_text(tool),
-            question=sound_text(question),
-            arguments=cast("dict[str, object]", sound_value(arguments)),
-            schema=cast("dict[str, object]", sound_value(schema)),
-        )
+        asked = _question(tool, question, arguments, schema)
         payload = msgspec.json.encode(
             {"tool": asked.tool, "question": asked.question, "arguments": asked.arguments}, order="sorted"
         )
 
         async def work(step: StepHandle) -> bytes:
-            approval = await self._await_decision(step, asked, expires_in)
+            approval = await self.await_decision(step, asked, expires_in)
             return str(approval.id).encode()
 
         approval_id = await self.step(StepKind.APPROVAL, tool, payload, work)
@@ -333,6 +342,7 @@ class RunHandle:
             reference=reference,
             restarted=recorded.kind is not StepKind.APPROVAL,
             is_awaited=recorded.kind not in _REPEATABLE,
+            interrupted_at=recorded.started_at,
         )
 
     def _replay(self, recorded: Step) -> bytes:
@@ -384,7 +394,13 @@ class RunHandle:
         if self.writer.failure is None:
             await self.writer.write(Entry(events=events, steps=[step], usage=handle.ending.usage))
 
-    async def _await_decision(self, step: StepHandle, asked: Question, expires_in: timedelta) -> Approval:
+    async def await_decision(
+        self, step: StepHandle, asked: Question, expires_in: timedelta, *, since: datetime | None = None
+    ) -> Approval:
+        """The decided approval of this step. Without a decision the run waits, and this execution is over.
+
+        With ``since`` the step stays in the journal as it is, and only a question of after that time counts.
+        """
         await self.writer.flush()
         now = self.clock.now()
         approval = Approval(
@@ -412,9 +428,8 @@ class RunHandle:
             schema=asked.schema,
             expires_at=to_text(approval.expires_at),
         )
-        decided = await self._waiting.open(
-            approval, self.writer.draft(requested, now), step.as_step(StepState.STARTED, b"")
-        )
+        begun = step.as_step(StepState.STARTED, b"") if since is None else None
+        decided = await self._waiting.open(approval, self.writer.draft(requested, now), begun, since=since)
         if decided is not None:
             return decided
         # The execution ends here: the executor cancels this task, and the decision starts a new one.
@@ -427,6 +442,15 @@ class _Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     value: bytes
     usage: Usage = Usage()
     message_id: str | None = None
+
+
+def _question(tool: str, question: str, arguments: Mapping[str, object], schema: Mapping[str, object]) -> Question:
+    return Question(
+        tool=sound_text(tool),
+        question=sound_text(question),
+        arguments=cast("dict[str, object]", sound_value(arguments)),
+        schema=cast("dict[str, object]", sound_value(schema)),
+    )
 
 
 def _shown(kind: StepKind, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from cloche.clock import Clock
 from cloche.domain.approvals import Approval, ApprovalState
@@ -51,8 +52,12 @@ class Waiting:
         self._approvals = ApprovalRepository(scope)
         self._runs = RunRepository(scope)
 
-    async def open(self, approval: Approval, requested: EventDraft, step: Step) -> Approval | None:
+    async def open(
+        self, approval: Approval, requested: EventDraft, step: Step | None, *, since: datetime | None
+    ) -> Approval | None:
         """The decided approval of this call; or None, and then the run waits and this execution is over.
+
+        With ``since`` an approval that was asked for earlier does not count. ``step`` is written with a new question.
 
         Guarantees: asking, the step and the move to ``waiting`` are one transaction, in which the decision is looked for
         once more: a decision that comes at the same moment is never missed.
@@ -65,11 +70,14 @@ class Waiting:
         async def work(tx: Transaction) -> Approval | None:
             state = await self._runs.fence(tx, run.id, run.epoch)
             known = await self._approvals.of_call(tx, run.id, approval.tool_call_id)
+            if known is not None and since is not None and known.created_at < since:
+                known = None
             if known is not None and known.state is not ApprovalState.PENDING:
                 return known
             now = self._clock.now()
             if known is None:
-                await StepRepository(self._scope).put(tx, run.id, step)
+                if step is not None:
+                    await StepRepository(self._scope).put(tx, run.id, step)
                 await self._approvals.create(tx, approval)
                 await self._log.append(tx, self._scope, run.thread_id, [requested], at=now)
             if state is ExecutionState.RUNNING:

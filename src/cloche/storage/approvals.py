@@ -116,10 +116,11 @@ class ApprovalRepository:
         return [_approval(row) for row in rows]
 
     async def of_call(self, tx: Transaction, run_id: RunId, tool_call_id: str) -> Approval | None:
-        """The approval that this call of the run asked for, or None."""
+        """The approval that this call of the run asked for, the last one if there are several; or None."""
         row = await tx.first(
             ApprovalRow,
-            f"SELECT {_COLUMNS} FROM approvals WHERE {_OWN} AND run_id = ? AND tool_call_id = ? LIMIT 1",
+            f"SELECT {_COLUMNS} FROM approvals WHERE {_OWN} AND run_id = ? AND tool_call_id = ? "
+            "ORDER BY created_at DESC, id DESC LIMIT 1",
             self._tenant,
             self._user,
             str(run_id),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 from pydantic import BaseModel
@@ -44,7 +44,9 @@ from cloche.execution.run_handle import RunHandle, StepHandle
 from cloche.execution.supervision import Supervised
 from cloche.telemetry import LogEvent, Telemetry, count
 from cloche.tools.process import run_in_process
-from cloche.tools.tool import Tool, ToolContext
+from cloche.tools.tool import Tool, ToolContext, Verdict
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,17 +224,70 @@ class ToolDispatcher:
     async def _interrupted(self, step: StepHandle, call: _Call) -> bytes:
         """The worker died while the call ran; whether its effect happened is not known.
 
-        A tool that is gone meanwhile declares nothing, so its call is reported.
+        A tool that is gone meanwhile declares nothing, so its call is reported; and so is one that may not run any more.
         """
-        spec = None if call.tool is None else call.tool.spec
-        if spec is not None and (spec.effect is not Effect.EXTERNAL or spec.on_unknown is OnUnknown.REPEAT):
-            return await self._work(step, call)
+        match _on_unknown(call):
+            case OnUnknown.REPEAT:
+                return await self._work(step, call)
+            case OnUnknown.VERIFY:
+                verdict = await self._verdict(step, call)
+                if verdict.happened is False:
+                    return await self._work(step, call)
+                if verdict.happened:
+                    step.restarted = False
+                    return self._completed(step, call, self._kept(step, call, verdict.value, 0))
+            case OnUnknown.ASK:
+                again = await self._asked_again(step, call)
+                if again is not None:
+                    return await self._work(step, again)
+            case OnUnknown.REPORT:
+                pass
         step.restarted = False
         error = ToolOutcomeUnknownError(
             f"the server stopped while {call.name} was running: whether it took effect is not known, and it was not "
             "run again"
         )
         return self._completed(step, call, _failed(error, 0))
+
+    async def _verdict(self, step: StepHandle, call: _Call) -> Verdict:
+        """What the tool's own check says; a check that fails tells nothing."""
+        tool = call.tool
+        assert tool is not None, "a tool without a declaration has no check"
+        assert tool.verify is not None, "a tool is not declared without its check"
+        context = ToolContext(
+            context=step.run.context.child(f"verify:{call.name}"),
+            tool_call_id=step.reference,
+            progress=lambda _text, _fraction: None,
+        )
+        checking = _awaited(tool.verify(context, tool.validate(call.arguments)))
+        supervised = Supervised(checking, grace_s=self._grace_s)
+        supervised.stop_after(tool.spec.timeout.total_seconds())
+        ending = await supervised.run()
+        if isinstance(ending.error, LeaseLostError):
+            raise ending.error
+        if ending.error is not None:
+            self._telemetry.error(LogEvent.TOOL_CALLED, ending.error, tool=call.name, run=step.run.run.id)
+        return ending.value if isinstance(ending.value, Verdict) else Verdict(happened=None)
+
+    async def _asked_again(self, step: StepHandle, call: _Call) -> _Call | None:
+        """The call as a person wants it to be made again, or None."""
+        assert call.tool is not None, "a tool without a declaration asks nobody"
+        approval = await step.ask(
+            tool=call.name,
+            question=f"The server stopped while {call.name} was running, and it is not known whether it took effect. "
+            "Run it again?",
+            arguments=call.arguments,
+            schema=call.tool.spec.schema,
+        )
+        if approval.state is not ApprovalState.APPROVED:
+            return None
+        if approval.edited_arguments is None:
+            return call
+        arguments = dict(approval.edited_arguments)
+        if call.tool.arguments is _Unchecked:
+            refusal = ToolInvalidArgumentsError("the agent's own tools take the arguments that its model gave")
+            return replace(call, refusal=refusal)
+        return replace(call, arguments=arguments, refusal=self._refusal(step.run, call.name, call.tool, arguments))
 
     async def _run(self, step: StepHandle, call: _Call, tool: Tool, started: float) -> _Kept:
         supervised = Supervised(self._invoke(step, call, tool), grace_s=self._grace_s)
@@ -255,12 +310,14 @@ class ToolDispatcher:
             return _failed(ToolFailedError(f"{call.name} raised {type(ending.error).__name__}"), duration_ms)
         if isinstance(ending.value, ForeignResult):
             return _foreign(ending.value, duration_ms)
+        return self._kept(step, call, ending.value, duration_ms)
+
+    def _kept(self, step: StepHandle, call: _Call, value: object, duration_ms: int) -> _Kept:
         try:
-            value = _bounded(ending.value)
+            return _Kept(ok=True, value=_bounded(value), duration_ms=duration_ms)
         except Exception as error:  # noqa: BLE001 -- a foreign value may raise anything when it is turned into JSON
             self._telemetry.error(LogEvent.TOOL_CALLED, error, tool=call.name, run=step.run.run.id)
             return _failed(ToolFailedError(f"{call.name} returned something that has no JSON form"), duration_ms)
-        return _Kept(ok=True, value=value, duration_ms=duration_ms)
 
     async def _invoke(self, step: StepHandle, call: _Call, tool: Tool) -> object:
         arguments = tool.validate(call.arguments)
@@ -319,6 +376,18 @@ def _foreign(result: ForeignResult, duration_ms: int) -> _Kept:
         duration_ms=duration_ms,
         payload=result.payload,
     )
+
+
+def _on_unknown(call: _Call) -> OnUnknown:
+    if call.tool is None:
+        return OnUnknown.REPORT
+    if call.tool.spec.effect is not Effect.EXTERNAL:
+        return OnUnknown.REPEAT
+    return OnUnknown.REPORT if call.refusal is not None else call.tool.spec.on_unknown
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 def _executing(step: StepHandle, call: _Call) -> ToolExecuting:

@@ -18,6 +18,7 @@ from cloche.domain.tools import Effect, OnUnknown, ToolSpec
 from cloche.errors import ConfigurationError, ToolInvalidArgumentsError
 
 Progress = Callable[[str, float | None], None]
+Verify = Callable[["ToolContext", Mapping[str, object]], Awaitable["Verdict"]]
 ToolFunction = Callable[..., object]
 
 # An argument may have any name; a field of a model may not.
@@ -35,6 +36,19 @@ class ToolContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a tool's check found of a call that a crash interrupted.
+
+    Attributes:
+        happened: whether the call took effect; None when that cannot be told.
+        value: what the call gave, when it happened.
+    """
+
+    happened: bool | None
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
     """A declared function. A plain one runs in a child process, which can be killed; an async one on the event loop."""
 
@@ -43,6 +57,7 @@ class Tool:
     arguments: type[BaseModel]
     takes_context: bool
     in_process: bool
+    verify: Verify | None = None
 
     def validate(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """The arguments, checked and converted, by name.
@@ -76,15 +91,20 @@ def tool(
     on_unknown: OnUnknown = OnUnknown.REPORT,
     needs_approval: bool = False,
     secrets: frozenset[str] = frozenset(),
+    verify: Verify | None = None,
 ) -> Tool:
     """A tool from a typed function; its description is the docstring, its schema comes from the annotations.
+
+    ``verify`` belongs to ``OnUnknown.VERIFY``: an ``async def`` function that is called with the context and the arguments
+    of an interrupted call (under the same ``tool_call_id``) and says whether it took effect.
 
     An ``async def`` function runs on the event loop. A plain function runs in a child process of its own, so that it can
     be killed; it must be importable by its module and name, and takes and returns JSON values.
 
     Raises:
         ConfigurationError: an argument has no annotation, has no JSON schema or cannot be given by its name; or the
-            function gives its values one by one; or a plain one cannot be imported by name.
+            function gives its values one by one; or a plain one cannot be imported by name; or there is a check without
+            ``OnUnknown.VERIFY``, or the other way round.
     """
     if not inspect.isroutine(function):
         raise ConfigurationError(f"a tool is a function, not a {type(function).__name__}")
@@ -97,6 +117,7 @@ def tool(
     in_process = not inspect.iscoroutinefunction(function)
     if in_process:
         _check_importable(function, wanted, takes_context=takes_context)
+    _check_verify(wanted, on_unknown, verify)
     arguments, schema = _arguments(wanted, parameters[1 if takes_context else 0 :], hints)
     spec = ToolSpec(
         name=wanted,
@@ -109,7 +130,14 @@ def tool(
         needs_approval=needs_approval,
         secrets=secrets,
     )
-    return Tool(spec=spec, function=function, arguments=arguments, takes_context=takes_context, in_process=in_process)
+    return Tool(
+        spec=spec,
+        function=function,
+        arguments=arguments,
+        takes_context=takes_context,
+        in_process=in_process,
+        verify=verify,
+    )
 
 
 def configured(known: Tool, *, needs_approval: bool | None = None, timeout: timedelta | None = None) -> Tool:
@@ -120,6 +148,13 @@ def configured(known: Tool, *, needs_approval: bool | None = None, timeout: time
     if timeout is not None:
         spec = replace(spec, timeout=timeout)
     return replace(known, spec=spec)
+
+
+def _check_verify(name: str, on_unknown: OnUnknown, verify: Verify | None) -> None:
+    if (on_unknown is OnUnknown.VERIFY) != (verify is not None):
+        raise ConfigurationError(f'tool {name!r}: `verify` names a check, and goes with on_unknown = "verify" only')
+    if verify is not None and not inspect.iscoroutinefunction(verify):
+        raise ConfigurationError(f"tool {name!r}: the check must be an `async def` function")
 
 
 def _argument(field: str) -> str:
