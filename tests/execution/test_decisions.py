@@ -17,6 +17,7 @@ from cloche.domain.scope import Scope
 from cloche.errors import AlreadyDecidedError, InvalidInputError, NotFoundError, PermissionDeniedError
 from cloche.execution.intake import Accepted
 from cloche.ids import ApprovalId, RunId
+from support.faults import eventually
 from support.world import World
 
 
@@ -131,7 +132,7 @@ async def test_two_questions_at_once_are_answered_one_after_the_other(world: Wor
 
 
 @pytest.mark.slow
-async def test_an_answer_to_a_run_that_is_being_cancelled_does_not_revive_it(world: World):
+async def test_an_agent_that_asks_while_it_is_cancelled_is_not_heard(world: World):
     asking = asyncio.Event()
 
     async def stubborn(run: AgentRun) -> str:
@@ -147,11 +148,29 @@ async def test_an_answer_to_a_run_that_is_being_cancelled_does_not_revive_it(wor
     accepted = await world.send(scope)
     await asking.wait()
     await world.cancellation.cancel(scope, RunId(accepted.run_id))
-    requested = decoded((await world.until(scope, accepted, "approval_requested"))[-1])
-    assert isinstance(requested, ApprovalRequested)
-    await world.decisions.decide(scope, ApprovalId(requested.approval_id), ApprovalDecision.APPROVE)
     events = await world.until(scope, accepted)
 
     assert check_run(events) == []
     assert events[-1].type == "agent_cancelled"
-    assert await world.state(scope, accepted.run_id) is ExecutionState.CANCELLED
+    assert "approval_requested" not in [event.type for event in events]
+
+
+async def test_an_answer_to_a_run_that_is_being_cancelled_does_not_revive_it(world: World):
+    """As when one of two questions was answered, the run went on, and is cancelled while the other one is open."""
+
+    async def agent(run: AgentRun) -> str:
+        return str((await run.ask("may I?")).state)
+
+    world.programs.add("agent", agent)
+    scope = await world.person()
+    accepted = await world.send(scope)
+    requested = decoded((await world.until(scope, accepted, "approval_requested"))[-1])
+    assert isinstance(requested, ApprovalRequested)
+    await eventually(lambda: not world.worker.working)
+    await world.database.write(
+        lambda tx: tx.execute("UPDATE runs SET state = 'cancelling' WHERE id = ?", accepted.run_id)
+    )
+    await world.decisions.decide(scope, ApprovalId(requested.approval_id), ApprovalDecision.APPROVE)
+
+    assert await world.state(scope, accepted.run_id) is ExecutionState.CANCELLING
+    assert "agent_started" not in [event.type for event in await world.events(scope, accepted.run_id)][3:]

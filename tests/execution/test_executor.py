@@ -345,21 +345,42 @@ async def wish_to_cancel(run: AgentRun, world: World) -> None:
     await world.database.write(lambda tx: world.cancellation.cancel_in(tx, scope, found, reason="enough"))
 
 
-@pytest.mark.parametrize("how", ["answers", "fails", "hangs"])
+@pytest.mark.parametrize("how", ["answers", "fails", "hangs", "asks", "is drained"])
 async def test_a_run_whose_cancel_was_recorded_before_it_ended_ends_as_cancelled(world: World, how: str):
     async def agent(run: AgentRun) -> str:
         await run.think("hm")
         await wish_to_cancel(run, world)
-        if how == "hangs":
+        if how == "is drained":
+            assert run.context.run_id is not None
+            world.worker.active.stop(run.context.run_id, StopReason.DRAINED)
+        if how in {"hangs", "is drained"}:
             await asyncio.get_running_loop().create_future()
         if how == "fails":
             raise AgentFailedError("no luck")
+        if how == "asks":
+            await run.ask("may I?")
         return "answer"
 
     _, events = await finished(world, agent, limits=AgentLimits(run_timeout=timedelta(milliseconds=150)))
 
     cancelled = decoded(events[-1])
     assert isinstance(cancelled, AgentCancelled)
-    assert cancelled.receipt.stopped == (("agent",) if how == "hangs" else ())
-    assert cancelled.receipt.already_done == (("thought:think",) if how == "hangs" else ("thought:think", "agent"))
-    assert not [event for event in events if event.type == "message_completed"]
+    by_itself = how in {"answers", "fails"}
+    asking = ("approval:ask",) if how == "asks" else ()
+    assert cancelled.receipt.stopped == (() if by_itself else (*asking, "agent"))
+    assert cancelled.receipt.already_done == (("thought:think", "agent") if by_itself else ("thought:think",))
+    assert not [event for event in events if event.type in {"message_completed", "approval_requested"}]
+
+
+async def test_a_database_that_is_away_for_a_while_delays_a_question(shaky: World, faulty: FaultyDatabase):
+    async def agent(run: AgentRun) -> str:
+        faulty.fail_next += [StorageUnavailableError("away")] * 2
+        return str((await run.ask("may I?")).state)
+
+    shaky.programs.add("agent", agent)
+    scope = await shaky.person()
+    accepted = await shaky.send(scope)
+    events = await shaky.until(scope, accepted, "approval_requested")
+
+    assert events[-1].type == "approval_requested"
+    assert faulty.refused == 2

@@ -39,6 +39,7 @@ class Asking:
             database=world.database,
             log=world.log,
             clock=world.clock,
+            telemetry=world.telemetry,
             scope=scope,
             run=run,
             on_suspended=self._suspend,
@@ -177,10 +178,12 @@ async def test_who_lost_the_run_asks_nothing(asking: Asking):
     assert "approval_requested" not in await asking.kinds()
 
 
-async def test_a_run_that_is_being_cancelled_goes_on_being_cancelled(asking: Asking):
+async def test_a_run_that_is_being_cancelled_asks_nobody(asking: Asking):
     await asking.world.cancellation.cancel(asking.scope, asking.run.id)
 
     decided = await asking.open(asking.approval())
 
     assert decided is None
+    assert asking.suspended == 1
     assert await asking.world.state(asking.scope, asking.run.id) is ExecutionState.CANCELLING
+    assert "approval_requested" not in await asking.kinds()

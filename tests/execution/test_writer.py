@@ -17,6 +17,7 @@ from cloche.domain.scope import Scope, SystemScope
 from cloche.domain.steps import Step, StepKind, StepState
 from cloche.domain.usage import Usage
 from cloche.errors import LeaseLostError, StorageFullError, StorageUnavailableError
+from cloche.execution import patience
 from cloche.execution import writer as writer_module
 from cloche.execution.writer import BACKLOG_BYTES, DELTA_BYTES, Entry, MessageDraft, RunWriter, UsageDraft
 from cloche.ids import ExecutionId, MessageId
@@ -366,7 +367,7 @@ async def test_a_run_of_another_user_is_not_written_for(execution: Execution):
 async def test_a_database_that_fails_for_a_while_delays_and_loses_nothing(
     execution: Execution, monkeypatch: pytest.MonkeyPatch, error: Exception
 ):
-    monkeypatch.setattr(writer_module, "_RETRY_S", (0.0, 0.001))
+    monkeypatch.setattr(patience, "_RETRY_S", (0.0, 0.001))
 
     async with execution.flushing() as writer:
         execution.faulty.failing = error

@@ -25,11 +25,11 @@ from cloche.errors import (
     AgentReturnedNothingError,
     ClocheError,
     LeaseLostError,
-    StorageError,
 )
 from cloche.events.log import EventLog
 from cloche.execution.control import RunControl, StopReason
 from cloche.execution.endings import Ended, RunEndings
+from cloche.execution.patience import patiently
 from cloche.execution.program import Program, Programs
 from cloche.execution.run_handle import RunHandle
 from cloche.execution.supervision import Ending, Supervised
@@ -44,7 +44,6 @@ from cloche.telemetry import LogEvent, Telemetry, count
 T = TypeVar("T")
 
 HISTORY_MESSAGES = 40
-_RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +179,7 @@ class Executor:
             database=self._database,
             log=self._log,
             clock=self._clock,
+            telemetry=self._telemetry,
             scope=scope,
             run=run,
             on_suspended=lambda: control.stop(StopReason.SUSPENDED),
@@ -206,11 +206,9 @@ class Executor:
             case StopReason.LEASE_LOST:
                 self._telemetry.warning(LogEvent.RUN_LEASE_LOST, run=run.id, epoch=run.epoch)
             case StopReason.SUSPENDED:
-                await self._let_go(done, self._suspend)
-                self._telemetry.info(LogEvent.RUN_SUSPENDED, run=run.id, epoch=run.epoch)
+                await self._end(run, lambda tx: self._suspend(tx, done), or_left=LogEvent.RUN_SUSPENDED)
             case StopReason.DRAINED if done.ending.stopped:
-                await self._let_go(done, self._release)
-                self._telemetry.info(LogEvent.RUN_RELEASED, run=run.id, epoch=run.epoch)
+                await self._end(run, lambda tx: self._release(tx, done), or_left=LogEvent.RUN_RELEASED)
             case StopReason.CANCELLED:
                 await self._end(run, lambda tx: self._cancel(tx, done))
             case StopReason.DEADLINE if done.ending.stopped:
@@ -218,17 +216,21 @@ class Executor:
             case _:
                 await self._end(run, lambda tx: self._finish(tx, done))
 
-    async def _let_go(self, done: _Done, work: Callable[[Transaction, _Done], Awaitable[None]]) -> None:
-        try:
-            await self._patiently(done.claimed.run, lambda: self._database.write(lambda tx: work(tx, done)))
-        except LeaseLostError:
-            self._telemetry.warning(LogEvent.RUN_LEASE_LOST, run=done.claimed.run.id, epoch=done.claimed.run.epoch)
-
-    async def _end(self, run: Run, work: Callable[[Transaction], Awaitable[Ended]]) -> None:
+    async def _end(
+        self,
+        run: Run,
+        work: Callable[[Transaction], Awaitable[Ended | None]],
+        *,
+        or_left: LogEvent = LogEvent.RUN_RELEASED,
+    ) -> None:
+        """The run has ended as ``work`` says; or is left to another execution when that is None."""
         try:
             ended = await self._patiently(run, lambda: self._database.write(work))
         except LeaseLostError:
             self._telemetry.warning(LogEvent.RUN_LEASE_LOST, run=run.id, epoch=run.epoch)
+            return
+        if ended is None:
+            self._telemetry.info(or_left, run=run.id, epoch=run.epoch)
             return
         seconds = (self._clock.now() - run.created_at).total_seconds()
         self._telemetry.figures.run_duration.observe(seconds)
@@ -291,16 +293,22 @@ class Executor:
             return await self._cancelled(tx, done, unsent)
         return await self._endings.time_out(tx, done.claimed.scope, done.claimed.run, usage=done.usage, unsent=unsent)
 
-    async def _suspend(self, tx: Transaction, done: _Done) -> None:
-        _, unsent = await self._begin_end(tx, done)
+    async def _suspend(self, tx: Transaction, done: _Done) -> Ended | None:
+        """The run waits; or is cancelled, when that was wished before it let go."""
+        state, unsent = await self._begin_end(tx, done)
+        if state is ExecutionState.CANCELLING:
+            return await self._cancelled(tx, done, unsent)
         if done.handle is not None:
             await done.handle.writer.append(tx, unsent)
+        return None
 
-    async def _release(self, tx: Transaction, done: _Done) -> None:
-        await self._suspend(tx, done)
-        run, runs, now = done.claimed.run, RunRepository(done.claimed.scope), self._clock.now()
-        await runs.move(tx, run.id, ExecutionState.PENDING, at=now, epoch=run.epoch)
-        await runs.end_execution(tx, run.id, run.epoch, "released", at=now)
+    async def _release(self, tx: Transaction, done: _Done) -> Ended | None:
+        ended = await self._suspend(tx, done)
+        if ended is None:
+            run, runs, now = done.claimed.run, RunRepository(done.claimed.scope), self._clock.now()
+            await runs.move(tx, run.id, ExecutionState.PENDING, at=now, epoch=run.epoch)
+            await runs.end_execution(tx, run.id, run.epoch, "released", at=now)
+        return ended
 
     async def _begin_end(self, tx: Transaction, done: _Done) -> tuple[ExecutionState, Unsent]:
         """The run's state while this execution owns it; what its program left is in the transaction but for its events."""
@@ -321,17 +329,7 @@ class Executor:
         return Failure(code=failed.code, message=failed.message, retryable=False)
 
     async def _patiently(self, run: Run, attempt_it: Callable[[], Awaitable[T]]) -> T:
-        attempt = 0
-        while True:
-            try:
-                return await attempt_it()
-            except StorageError as error:
-                delay = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
-                attempt += 1
-                self._telemetry.warning(
-                    LogEvent.RUN_WRITE_RETRIED, run=run.id, attempt=attempt, code=error.code, delay_s=delay
-                )
-                await asyncio.sleep(delay)
+        return await patiently(attempt_it, run_id=run.id, telemetry=self._telemetry)
 
 
 async def _history(tx: Transaction, scope: Scope, run: Run) -> list[Message]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from cloche.clock import Clock
 from cloche.domain.approvals import Approval, ApprovalState
@@ -12,12 +13,16 @@ from cloche.domain.runs import ExecutionState, Run
 from cloche.domain.scope import Scope
 from cloche.domain.steps import Step
 from cloche.events.log import EventLog
+from cloche.execution.patience import patiently
 from cloche.ids import ApprovalId
 from cloche.storage.approvals import ApprovalRepository
 from cloche.storage.database import Database, Transaction
 from cloche.storage.events import EventDraft
 from cloche.storage.runs import RunRepository
 from cloche.storage.steps import StepRepository
+from cloche.telemetry import Telemetry
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,7 @@ class Waiting:
         database: Database,
         log: EventLog,
         clock: Clock,
+        telemetry: Telemetry,
         scope: Scope,
         run: Run,
         on_suspended: Callable[[], None],
@@ -46,6 +52,7 @@ class Waiting:
         self._database = database
         self._log = log
         self._clock = clock
+        self._telemetry = telemetry
         self._scope = scope
         self._run = run
         self._on_suspended = on_suspended
@@ -57,10 +64,11 @@ class Waiting:
     ) -> Approval | None:
         """The decided approval of this call; or None, and then the run waits and this execution is over.
 
+        Nobody is asked on behalf of a run that is being cancelled; its execution is over, too.
         With ``since`` an approval that was asked for earlier does not count. ``step`` is written with a new question.
 
         Guarantees: asking, the step and the move to ``waiting`` are one transaction, in which the decision is looked for
-        once more: a decision that comes at the same moment is never missed.
+        once more: a decision that comes at the same moment is never missed. A failing database delays it.
 
         Raises:
             LeaseLostError: another execution owns the run.
@@ -69,6 +77,8 @@ class Waiting:
 
         async def work(tx: Transaction) -> Approval | None:
             state = await self._runs.fence(tx, run.id, run.epoch)
+            if state is ExecutionState.CANCELLING:
+                return None
             known = await self._approvals.of_call(tx, run.id, approval.tool_call_id)
             if known is not None and since is not None and known.created_at < since:
                 known = None
@@ -85,7 +95,7 @@ class Waiting:
                 await self._runs.end_execution(tx, run.id, run.epoch, "suspended", at=now)
             return None
 
-        decided = await self._database.write(work)
+        decided = await self._patiently(lambda: self._database.write(work))
         if decided is None:
             self._on_suspended()
         return decided
@@ -96,4 +106,7 @@ class Waiting:
         Raises:
             NotFoundError: there is none of that id.
         """
-        return await self._database.read(lambda tx: self._approvals.get(tx, approval_id))
+        return await self._patiently(lambda: self._database.read(lambda tx: self._approvals.get(tx, approval_id)))
+
+    async def _patiently(self, attempt_it: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(attempt_it, run_id=self._run.id, telemetry=self._telemetry)

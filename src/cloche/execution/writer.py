@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from cloche.clock import Clock
 from cloche.domain.events import EventData, MessageDelta
@@ -14,9 +15,10 @@ from cloche.domain.runs import Run
 from cloche.domain.scope import Scope
 from cloche.domain.steps import Step
 from cloche.domain.usage import Usage
-from cloche.errors import ClocheError, LeaseLostError, StorageError
+from cloche.errors import ClocheError, LeaseLostError
 from cloche.events.codec import draft
 from cloche.events.log import EventLog
+from cloche.execution.patience import patiently
 from cloche.ids import ExecutionId, MessageId
 from cloche.storage.database import Database, Transaction
 from cloche.storage.events import EventDraft, StoredEvent
@@ -24,12 +26,11 @@ from cloche.storage.messages import MessageRepository
 from cloche.storage.runs import RunRepository
 from cloche.storage.steps import StepRepository
 from cloche.storage.usage import UsageRepository
-from cloche.telemetry import LogEvent, Telemetry
+from cloche.telemetry import Telemetry
 
 DELTA_WINDOW_S = 0.03
 DELTA_BYTES = 2048
 BACKLOG_BYTES = 64 * 1024
-_RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +225,11 @@ class RunWriter:
             self._buffer, self._waiters, self._backlog = [], [], 0
             try:
                 if entries:
-                    await self._write_patiently(entries)
+                    await patiently(
+                        partial(self._database.write, partial(self._write, entries=entries)),
+                        run_id=self._run.id,
+                        telemetry=self._telemetry,
+                    )
             except ClocheError as error:
                 self._fail(error, waiters)
                 return
@@ -263,21 +268,6 @@ class RunWriter:
         self._delta = None
         self._delta_texts = []
         self._delta_size = 0
-
-    async def _write_patiently(self, entries: Sequence[Entry]) -> None:
-        attempt = 0
-        while True:
-            try:
-                await self._database.write(lambda tx: self._write(tx, entries))
-            except StorageError as error:
-                delay = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
-                attempt += 1
-                self._telemetry.warning(
-                    LogEvent.RUN_WRITE_RETRIED, run=self._run.id, attempt=attempt, code=error.code, delay_s=delay
-                )
-                await asyncio.sleep(delay)
-            else:
-                return
 
     async def _write(self, tx: Transaction, entries: Sequence[Entry]) -> None:
         await self._runs.fence(tx, self._run.id, self._run.epoch)
