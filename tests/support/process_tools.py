@@ -124,3 +124,10 @@ def notes_the_request_to_end(file: str) -> None:
     whole.rename(file)
     while True:
         time.sleep(60)
+
+
+def says_and_sleeps(result_fd: int) -> None:
+    """Tell that standard input is empty, and go to sleep."""
+    is_empty = sys.stdin.read() == ""
+    os.write(result_fd, f"asleep, and standard input is {'empty' if is_empty else 'not empty'}\n".encode())
+    time.sleep(60)

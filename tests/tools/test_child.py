@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import runpy
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,9 +37,8 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
             "result_fd": target,
             "path": [*path, *sys.path],
         }
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(json.dumps(call).encode())))
         monkeypatch.setattr(sys, "path", list(sys.path))
-        answer_call()
+        answer_call(json.dumps(call).encode())
         line = file.read_bytes()
         assert line.count(b"\n") == 1
         assert line.endswith(b"\n")
@@ -128,12 +127,28 @@ def test_a_list_is_cut_at_the_limit_as_text(ask: Ask):
     assert answer["size"] == len(json.dumps(["x" * 1000] * 5_000))
 
 
-def test_the_module_runs_as_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    file = tmp_path / "answer"
-    target = os.open(file, os.O_WRONLY | os.O_CREAT)
-    call = {"module": "math", "function": "sqrt", "arguments": {}, "result_fd": target, "path": []}
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(json.dumps(call).encode())))
+def test_the_module_runs_as_a_program_that_ends_with_its_standard_input():
+    results, result = os.pipe()
+    call = {
+        "module": process_tools.__name__,
+        "function": "says_and_sleeps",
+        "arguments": {"result_fd": result},
+        "result_fd": result,
+        "path": sys.path,
+    }
+    with (
+        os.fdopen(results, "rb") as told,
+        subprocess.Popen(
+            [sys.executable, "-m", child.__name__], stdin=subprocess.PIPE, pass_fds=(result,), start_new_session=True
+        ) as process,
+    ):
+        os.close(result)
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(call).encode() + b"\n")
+        process.stdin.flush()
+        said = told.readline()
+        process.stdin.close()
+        code = process.wait(timeout=10)
 
-    runpy.run_path(child.__file__, run_name="__main__")
-
-    assert json.loads(file.read_bytes())["error"] == "TypeError"
+    assert said == b"asleep, and standard input is empty\n"
+    assert code == -signal.SIGKILL

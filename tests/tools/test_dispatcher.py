@@ -38,7 +38,7 @@ from cloche.ids import ApprovalId, RunId, ToolId
 from cloche.telemetry import LogEvent
 from cloche.tools import process as process_module
 from cloche.tools.dispatcher import ForeignResult, ToolDispatcher
-from cloche.tools.tool import Tool, ToolContext, Verdict, tool
+from cloche.tools.tool import Tool, ToolContext, Verification, tool
 from support import process_tools
 from support.faults import eventually
 from support.processes import alive
@@ -914,10 +914,10 @@ CIRCLE: list[object] = []
 CIRCLE.append(CIRCLE)
 
 
-def verifying(verdict: Verdict | Exception | None) -> Callable[..., Any]:
+def verifying(verdict: Verification | Exception | None) -> Callable[..., Any]:
     """A check that finds this; without a verdict it does not end."""
 
-    async def verify(context: ToolContext, arguments: Mapping[str, object]) -> Verdict:
+    async def verify(context: ToolContext, arguments: Mapping[str, object]) -> Verification:
         assert context.tool_call_id.startswith("tool_")
         assert arguments == {"number": 1}
         if isinstance(verdict, Exception):
@@ -932,17 +932,17 @@ def verifying(verdict: Verdict | Exception | None) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("verdict", "calls", "outcome"),
     [
-        (Verdict(happened=True, value="paid 3"), 1, "paid 3"),
-        (Verdict(happened=True, value=CIRCLE), 1, "tool_failed"),
-        (Verdict(happened=False), 2, 2),
-        (Verdict(happened=None), 1, "tool_outcome_unknown"),
+        (Verification(happened=True, value="paid 3"), 1, "paid 3"),
+        (Verification(happened=True, value=CIRCLE), 1, "tool_failed"),
+        (Verification(happened=False), 2, 2),
+        (Verification(happened=None), 1, "tool_outcome_unknown"),
         (ValueError("no connection"), 1, "tool_outcome_unknown"),
         (None, 1, "tool_outcome_unknown"),
     ],
     ids=["happened", "odd value", "did not", "cannot tell", "raises", "hangs"],
 )
 async def test_a_tool_s_own_check_says_whether_an_interrupted_call_happened(
-    crashing: Crashing, verdict: Verdict | Exception | None, calls: int, outcome: object
+    crashing: Crashing, verdict: Verification | Exception | None, calls: int, outcome: object
 ):
     checked = crashing.tool(
         held=True,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,27 @@ async def test_a_tool_that_will_not_go_is_killed_with_everything_that_it_started
 
     assert task.cancelled()
     assert len(pids) == 3
+    await eventually(lambda: not any(alive(pid) for pid in pids))
+
+
+async def test_a_tool_that_will_not_go_ends_with_a_server_that_was_killed(tmp_path: Path):
+    file = tmp_path / "pids"
+    calling = (
+        "import asyncio, sys\n"
+        "from cloche.tools.process import run_in_process\n"
+        "from support import process_tools\n"
+        "asyncio.run(run_in_process(process_tools.will_not_go, {'file': sys.argv[1]}))"
+    )
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", calling, str(file), env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    await eventually(file.exists)
+    pids = [int(pid) for pid in file.read_text().split()]
+    assert all(alive(pid) for pid in pids)
+
+    server.kill()
+    await server.wait()
+
     await eventually(lambda: not any(alive(pid) for pid in pids))
 
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 from cloche.domain.permissions import Permission
 from cloche.domain.tools import Effect, OnUnknown
 from cloche.errors import ConfigurationError, ToolInvalidArgumentsError
-from cloche.tools.tool import Tool, ToolContext, Verdict, configured, tool
+from cloche.tools.tool import Tool, ToolContext, Verification, configured, tool
 from support import process_tools
 
 
@@ -501,12 +501,12 @@ def test_a_schema_is_a_json_value():
     assert json.loads(json.dumps(made.spec.schema)) == made.spec.schema
 
 
-async def checks(context: ToolContext, arguments: Mapping[str, object]) -> Verdict:
-    return Verdict(happened=None)
+async def checks(context: ToolContext, arguments: Mapping[str, object]) -> Verification:
+    return Verification(happened=None)
 
 
-def checks_at_once(context: ToolContext, arguments: Mapping[str, object]) -> Verdict:
-    return Verdict(happened=None)
+def checks_at_once(context: ToolContext, arguments: Mapping[str, object]) -> Verification:
+    return Verification(happened=None)
 
 
 @pytest.mark.parametrize(

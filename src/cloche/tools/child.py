@@ -1,7 +1,9 @@
 """The child process in which a plain function tool runs: one call, from standard input to a pipe.
 
-Run as ``python -m cloche.tools.child``. The result goes to a descriptor of its own, so that what the function prints
-cannot be mistaken for it, and is one line, so that it ends although a process left behind keeps the descriptor open.
+Run as ``python -m cloche.tools.child``. The call is one line; standard input then stays open as long as the server lives,
+and when it ends, however the server was killed, so does this process with everything that it started. The result goes to
+a descriptor of its own, so that what the function prints cannot be mistaken for it, and is one line, so that it ends
+although a process left behind keeps the descriptor open.
 """
 
 from __future__ import annotations
@@ -9,19 +11,36 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
+import threading
+from pathlib import Path
 from typing import Any
 
 RESULT_LIMIT = 4 * 1024 * 1024
 
 
-def answer_call() -> None:
-    """Read the call, run the function, write its outcome."""
-    call = json.loads(sys.stdin.buffer.read())
+def answer_call(line: bytes) -> None:
+    """Run the call's function, and write its outcome."""
+    call = json.loads(line)
     sys.path[:0] = [entry for entry in call["path"] if entry not in sys.path]
     answer = _answer(call)
     with os.fdopen(int(call["result_fd"]), "wb") as pipe:
         pipe.write(answer.encode() + b"\n")
+
+
+def end_with_the_server() -> None:
+    """This process and its group are killed when its standard input ends; the function finds an empty one."""
+    server = os.dup(sys.stdin.fileno())
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
+
+    def watch() -> None:
+        while os.read(server, 1):
+            pass
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="server-watch", daemon=True).start()
 
 
 def _answer(call: dict[str, Any]) -> str:
@@ -60,4 +79,6 @@ def _told(value: object) -> str:
 
 
 if __name__ == "__main__":
-    answer_call()
+    call = sys.stdin.buffer.readline()
+    end_with_the_server()
+    answer_call(call)

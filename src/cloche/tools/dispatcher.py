@@ -44,7 +44,7 @@ from cloche.execution.run_handle import RunHandle, StepHandle
 from cloche.execution.supervision import Supervised
 from cloche.telemetry import LogEvent, Telemetry, count
 from cloche.tools.process import run_in_process
-from cloche.tools.tool import Tool, ToolContext, Verdict
+from cloche.tools.tool import Tool, ToolContext, Verification
 
 T = TypeVar("T")
 
@@ -230,7 +230,7 @@ class ToolDispatcher:
             case OnUnknown.REPEAT:
                 return await self._work(step, call)
             case OnUnknown.VERIFY:
-                verdict = await self._verdict(step, call)
+                verdict = await self._verification(step, call)
                 if verdict.happened is False:
                     return await self._work(step, call)
                 if verdict.happened:
@@ -249,7 +249,7 @@ class ToolDispatcher:
         )
         return self._completed(step, call, _failed(error, 0))
 
-    async def _verdict(self, step: StepHandle, call: _Call) -> Verdict:
+    async def _verification(self, step: StepHandle, call: _Call) -> Verification:
         """What the tool's own check says; a check that fails tells nothing."""
         tool = call.tool
         assert tool is not None, "a tool without a declaration has no check"
@@ -267,7 +267,7 @@ class ToolDispatcher:
             raise ending.error
         if ending.error is not None:
             self._telemetry.error(LogEvent.TOOL_CALLED, ending.error, tool=call.name, run=step.run.run.id)
-        return ending.value if isinstance(ending.value, Verdict) else Verdict(happened=None)
+        return ending.value if isinstance(ending.value, Verification) else Verification(happened=None)
 
     async def _asked_again(self, step: StepHandle, call: _Call) -> _Call | None:
         """The call as a person wants it to be made again, or None."""

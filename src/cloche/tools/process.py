@@ -28,6 +28,7 @@ class Named(Protocol):
 async def run_in_process(function: Named, arguments: Mapping[str, object]) -> tuple[object, int | None]:
     """What the function returned in a child process, and its true size when it was cut there (else None).
 
+    Guarantees: the child's process group ends with the call, and with this process, however that ends.
     Cancellation: the child's process group gets SIGTERM, and SIGKILL after ``GRACE_S``; nothing of it is left.
 
     Raises:
@@ -73,9 +74,9 @@ async def _converse(process: asyncio.subprocess.Process, call: bytes, read_fd: i
     try:
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(call)
+            # It stays open: the child takes its end for the end of this process.
+            process.stdin.write(call + b"\n")
             await process.stdin.drain()
-            process.stdin.close()
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_end_with(process))
             answer = await reader.readline()

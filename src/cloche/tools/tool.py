@@ -18,7 +18,7 @@ from cloche.domain.tools import Effect, OnUnknown, ToolSpec
 from cloche.errors import ConfigurationError, ToolInvalidArgumentsError
 
 Progress = Callable[[str, float | None], None]
-Verify = Callable[["ToolContext", Mapping[str, object]], Awaitable["Verdict"]]
+Verify = Callable[["ToolContext", Mapping[str, object]], Awaitable["Verification"]]
 ToolFunction = Callable[..., object]
 
 # An argument may have any name; a field of a model may not.
@@ -36,7 +36,7 @@ class ToolContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verification:
     """What a tool's check found of a call that a crash interrupted.
 
     Attributes:
