@@ -18,7 +18,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--exclude-newer "7 days" $(LOCKARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up chat test check docs fmt bench chaos lock clean
+.PHONY: help setup setup-dev up chat test check docs fmt bench profile chaos lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,8 +51,11 @@ fmt: setup-dev ## Format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: setup-dev ## Measure: make bench ARGS="--quick"
+bench: setup-dev ## Measure: make bench ARGS="--quick --scenario bursts"
 	$(BIN)/python -m bench $(ARGS)
+
+profile: setup-dev ## Flame graphs, and the CPU of a run by floor, in build/profile
+	$(BIN)/python -m bench.profile $(ARGS)
 
 chaos: setup-dev ## Break the server in every way, and check its promises: make chaos ARGS="kills --quick"
 	$(BIN)/python -m chaos $(ARGS)

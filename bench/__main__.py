@@ -9,189 +9,126 @@ import argparse
 import json
 import os
 import platform
+import resource
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import mean, median
-from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from bench.servers import TARGETS, Server, Target, bare_server, cloche_server, load
+from bench import bursts, checks, fanout, idle, long_thread, paced, starts
+from bench.plan import QUICK, Plan
+from bench.report import Found, Say, Section, show
+from bench.usage import fsync_ms, machine_busy_s, ours_s
 
-_TOKENS_LAST_S = 12 * 60
-_WARM_UP_S = 2
+_FILES = 16_384
 
-Measured = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is measured, and for how long."""
-
-    users: tuple[int, ...]
-    rounds: int
-    seconds: float
-    starts: int
-
-
-QUICK = Plan(users=(2,), rounds=1, seconds=1.0, starts=1)
+SCENARIOS: dict[str, Callable[[Path, Plan, Say], Section]] = {
+    "starts": starts.measure,
+    "checks": checks.measure,
+    "bursts": bursts.over_websocket,
+    "bursts-sse": bursts.over_event_streams,
+    "paced": paced.measure,
+    "fanout": fanout.measure,
+    "idle": idle.measure,
+    "long-thread": long_thread.measure,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    plan = QUICK
-    if not options.quick:
-        plan = Plan(users=options.users, rounds=options.rounds, seconds=options.seconds, starts=3)
-    targets = [target for target in TARGETS if not options.only or target.name in options.only]
-    if len(targets) * len(plan.users) * plan.rounds * (plan.seconds + _WARM_UP_S) > _TOKENS_LAST_S:
-        print("that takes longer than the users' tokens last: fewer rounds, or shorter ones", file=sys.stderr)
-        return 2
-    console = Console(stderr=True)
+    plan = QUICK if options.quick else _plan(options)
+    _allow_many_files()
+    progress, console = Console(stderr=True), Console(width=None if sys.stdout.isatty() else 190)
+    sections: dict[str, Section] = {}
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="cloche-bench-", dir=options.folder) as folder:
-        found = {"machine": _machine(), **_measure(Path(folder), plan, targets, console)}
-    if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    _show(found, Console(width=None if sys.stdout.isatty() else 170))
-    return 0
+        for name in options.scenario or SCENARIOS:
+
+            def say(line: str, name: str = name) -> None:
+                progress.print(f"{name}: {line}", highlight=False, markup=False)
+
+            try:
+                sections[name] = under_watch(SCENARIOS[name], Path(folder) / name, plan, say)
+            except RuntimeError as error:
+                # The others are measured all the same.
+                failed.append(name)
+                say(str(error))
+                continue
+            write(sections, options.json)
+            show(sections[name], console)
+    if failed:
+        print(f"not measured: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def under_watch(measure: Callable[[Path, Plan, Say], Section], folder: Path, plan: Plan, say: Say) -> Section:
+    """The scenario's findings, with what the machine did meanwhile."""
+    folder.mkdir()
+    fsync, busy_s, own_s, started = fsync_ms(folder), machine_busy_s(), ours_s(), time.perf_counter()
+    section = measure(folder, plan, say)
+    seconds = time.perf_counter() - started
+    others = (machine_busy_s() - busy_s - (ours_s() - own_s)) / seconds
+    section.conditions = {
+        "seconds": round(seconds, 1),
+        "others_cores": round(max(others, 0.0), 2),
+        "fsync_ms": fsync,
+        "machine": machine(),
+    }
+    return section
+
+
+def write(sections: dict[str, Section], to: Path | None) -> None:
+    """All findings are in the file, where one was asked for."""
+    if to is not None:
+        found: Found = {name: section.as_json() for name, section in sections.items()}
+        to.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def machine() -> Found:
+    return {"python": platform.python_version(), "system": platform.system(), "cpu": _cpu(), "cores": os.cpu_count()}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one; may be given again")
     parser.add_argument("--quick", action="store_true", help="a few seconds: whether everything works, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings there")
-    parser.add_argument("--users", type=_numbers, default=(1, 16, 64), help="how many at once: 1,16,64")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
+    parser.add_argument("--users", type=_numbers, help="of bursts, how many at once: 1,16,64")
+    parser.add_argument("--rounds", type=int, help="of bursts and fan-out")
+    parser.add_argument("--seconds", type=float, help="of each round of bursts")
+    parser.add_argument("--streams", type=_numbers, help="of paced streams, how many at once: 100,500,1000")
+    parser.add_argument("--connections", type=_numbers, help="that are idle: 1000,5000")
     parser.add_argument("--folder", type=Path, help="where the data folders are made; the disk counts")
-    parser.add_argument("--only", type=lambda text: text.split(";"), help="; between names of targets")
     return parser.parse_args(arguments)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    names = ("users", "rounds", "seconds", "streams", "connections")
+    return replace(Plan(), **{name: getattr(options, name) for name in names if getattr(options, name) is not None})
 
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
 
-def _machine() -> Measured:
-    return {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
-
-
-def _measure(folder: Path, plan: Plan, targets: Sequence[Target], console: Console) -> Measured:
-    starts = _starts(folder / "starts", plan.starts)
-    most = max(plan.users)
-    rows: list[Measured] = []
-    with ExitStack() as stack:
-        servers: dict[str, Server] = {}
-        for target in targets:
-            if target.server not in servers:
-                place = folder / target.server
-                servers[target.server] = stack.enter_context(
-                    bare_server(place)
-                    if target.agent is None
-                    else cloche_server(
-                        target.server, place, agent=target.agent, tokens=_tokens(folder, target), people=most
-                    )
-                )
-        idle = {name: server.memory_mb for name, server in servers.items()}
-        for users in plan.users:
-            for number in range(plan.rounds):
-                for target in targets:
-                    console.print(f"{users:>3} users, round {number + 1}: {target.name}", highlight=False)
-                    found = load(
-                        target,
-                        servers[target.server],
-                        users=users,
-                        seconds=plan.seconds,
-                        tokens=_tokens(folder, target),
-                    )
-                    rows.append({"target": target.name, "round": number, **found})
-        memory = {
-            name: {"ready_s": server.ready_s, "idle_mb": idle[name], "after_mb": server.memory_mb}
-            for name, server in servers.items()
-        }
-    return {"starts": starts, "servers": memory, "rounds": rows}
-
-
-def _tokens(folder: Path, target: Target) -> Path:
-    """The bare server takes any token, so all targets can share a file's shape; each data folder has its own people."""
-    path = folder / f"{target.server}.tokens"
-    if target.agent is None and not path.exists():
-        path.write_text(json.dumps(["nobody"] * 1000), encoding="ascii")
-    return path
-
-
-def _starts(folder: Path, count: int) -> Measured:
-    """Seconds from spawn to ready of a server as it comes: into an empty folder, and again."""
-    first: list[float] = []
-    again: list[float] = []
-    for number in range(count):
-        for found in (first, again):
-            made = cloche_server("cloche", folder / str(number), agent=None, tokens=folder / "none", people=0)
-            with made as server:
-                found.append(server.ready_s)
-    return {"first_s": median(first), "again_s": median(again)}
-
-
-def _show(found: Measured, console: Console) -> None:
-    table = Table(
-        title="Runs of one tool call and 50 deltas: 57 events at their source",
-        caption="Times are p50 · p95 · p99 in ms. CPU: of the server per run in ms, its cores, of these its event loop, "
-        "and the cores of the load.",
-    )
-    table.add_column("users", justify="right")
-    table.add_column("target", no_wrap=True)
-    for name in ("runs/s", "÷ bare", "÷ joined", "events/run", "events/s", "first event", "run", "CPU/run", "cores"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("loop", "load"):
-        table.add_column(name, justify="right", no_wrap=True)
-    rows: list[Measured] = found["rounds"]
-    for users in dict.fromkeys(row["users"] for row in rows):
-        for target in dict.fromkeys(row["target"] for row in rows):
-            table.add_row(*_cells(rows, users, target))
-        table.add_section()
-    console.print(table)
-    starts = found["starts"]
-    console.print(
-        f"cold start to ready: {starts['first_s']:.2f} s into an empty folder, {starts['again_s']:.2f} s again"
-    )
-    for name, server in found["servers"].items():
-        console.print(f"{name}: {server['idle_mb']} MB when ready, {server['after_mb']} MB after", highlight=False)
-
-
-def _cells(rows: Sequence[Measured], users: int, target: str) -> list[str]:
-    own = [row for row in rows if row["users"] == users and row["target"] == target]
-
-    def average(name: str, digits: int = 1) -> str:
-        return f"{mean(row[name] for row in own):.{digits}f}"
-
-    def quantiles(name: str) -> str:
-        return " · ".join(f"{mean(row[name][share] for row in own):.1f}" for share in ("p50", "p95", "p99"))
-
-    return [
-        str(users),
-        target,
-        average("runs_per_s"),
-        _ratio(rows, own, "bare"),
-        _ratio(rows, own, "bare, joined"),
-        average("events_per_run"),
-        average("events_per_s", 0),
-        quantiles("first_event_ms"),
-        quantiles("run_ms"),
-        average("server_cpu_ms_per_run", 2),
-        average("server_cpu", 2),
-        average("server_loop_cpu", 2),
-        average("load_cpu", 2),
-    ]
-
-
-def _ratio(rows: Sequence[Measured], own: Sequence[Measured], other: str) -> str:
-    beside = {(row["users"], row["round"]): row["runs_per_s"] for row in rows if row["target"] == other}
-    ratios = [row["runs_per_s"] / beside[key] for row in own if (key := (row["users"], row["round"])) in beside]
-    return f"{mean(ratios):.2f}" if ratios else "–"
+def _allow_many_files() -> None:
+    """Every server and every load is a child of this process, and may hold thousands of sockets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

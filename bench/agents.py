@@ -1,8 +1,9 @@
-"""The plain agent of the measurements, and the tool of both agents."""
+"""The plain agents of the measurements, and the tool of the bursts."""
 
 from __future__ import annotations
 
 from bench.burst import EXPRESSION, PIECES, RESULT, TOOL
+from bench.pace import Pace
 from cloche.agents.function import AgentRun, Write
 
 
@@ -20,3 +21,8 @@ async def burst(run: AgentRun) -> None:
             await write(piece)
 
     await run.stream(writing)
+
+
+async def paced(run: AgentRun) -> None:
+    """Say tokens at the pace that the message asks for."""
+    await run.stream(Pace.parse(run.text).walk)

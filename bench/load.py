@@ -1,36 +1,30 @@
-"""The load: N users, each with a socket and a thread of its own, who send a message and wait for the run's end.
+"""The load of bursts: N users, each with a connection and a thread of its own, who send a message and wait for the
+run's end.
 
-A process of its own. It reads frames by hand, because a comfortable client would be the slowest part of the measurement;
-in exchange it reads one whole run of each user closely, before the clock starts. Prints its findings as JSON.
+A process of its own, which reads one whole run of each user closely before the clock starts. Prints its findings as
+JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import json
-import os
-import resource
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, cast
-from urllib.parse import urlsplit
-
-import uvloop
+from typing import Any
 
 from bench.burst import ASKED, SAID
-from bench.usage import cpu_time
+from bench.generator import Found, Meter, Person, Stage, parser, people_in, quantiles_ms, run
+from bench.wires import EventStream, Posts, Websocket
 
 WARM_UP_RUNS = 5
 _LAST_WORDS_S = 15.0
+_WARM_UP_S = 60.0
 _EVENT = b'{"seq":'
 _OF_AGENT = b'"type":"agent_'
 _COMPLETED = b'"type":"agent_completed"'
 _BAD_ENDS = (b'"type":"agent_failed"', b'"type":"agent_timed_out"', b'"type":"agent_cancelled"')
-_TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 
 
 class Findings:
@@ -40,29 +34,23 @@ class Findings:
         self.counting = False
         self.stopping = False
         self.runs = 0
-        self.bad = 0
         self.events = 0
         self.frames = 0
         self.first_event_s: list[float] = []
         self.run_s: list[float] = []
 
 
-class User(asyncio.Protocol):
-    """One socket. ``ready`` is done when the first run was read closely, ``idle`` when no run is under way."""
+class User:
+    """``ready`` is done when the first runs are over and one was read closely, ``idle`` when no run is under way."""
 
-    def __init__(self, token: str, path: str, *, has_threads: bool, label: str, findings: Findings) -> None:
-        loop = asyncio.get_running_loop()
-        self.ready: asyncio.Future[None] = loop.create_future()
-        self.idle: asyncio.Future[None] = loop.create_future()
-        self._token = token
-        self._path = path
-        self._has_threads = has_threads
+    def __init__(self, stage: Stage, person: Person, label: str, findings: Findings, prefix: str) -> None:
+        self.ready: asyncio.Future[None] = stage.loop.create_future()
+        self.idle: asyncio.Future[None] = stage.loop.create_future()
+        self._stage = stage
+        self._token = person.token
         self._label = label
         self._findings = findings
-        self._transport: asyncio.Transport | None = None
-        self._rest = b""
-        self._upgraded = False
-        self._thread: str | None = None
+        self._prefix = prefix
         self._kept: list[bytes] | None = []
         self._sent = 0
         self._sent_at = 0.0
@@ -70,84 +58,29 @@ class User(asyncio.Protocol):
         self._run_events = 0
         self._run_frames = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        made = self._transport = cast("asyncio.Transport", transport)
-        key = base64.b64encode(os.urandom(16)).decode()
-        lines = [
-            f"GET {self._path} HTTP/1.1",
-            "Host: 127.0.0.1",
-            "Connection: Upgrade",
-            "Upgrade: websocket",
-            f"Sec-WebSocket-Key: {key}",
-            "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Protocol: cloche.v1",
-            f"Authorization: Bearer {self._token}",
-        ]
-        made.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+    async def come(self) -> None:
+        """The user is connected, and its first message under way."""
+        raise NotImplementedError
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        for future in (self.ready, self.idle):
-            if not future.done():
-                future.set_exception(exc or ConnectionError("the server closed the connection"))
+    def leave(self) -> None:
+        raise NotImplementedError
 
-    def data_received(self, data: bytes) -> None:
-        now = time.perf_counter()
-        data = self._rest + data if self._rest else data
-        if not self._upgraded:
-            data = self._upgrade(data)
-        at, end = 0, len(data)
-        while end - at >= 2:
-            length, body = data[at + 1], at + 2
-            if length >= 126:
-                size = 2 if length == 126 else 8
-                length, body = int.from_bytes(data[body : body + size], "big"), body + size
-            if body + length > end:
-                break
-            self._frame(data[at] & 15, data[body : body + length], now)
-            at = body + length
-        self._rest = data[at:]
+    def write(self, message: dict[str, object]) -> None:
+        raise NotImplementedError
 
     def send(self) -> None:
         """The next message is on its way."""
         self._sent += 1
-        message = {"op": "send", "ref": self._sent, "client_message_id": f"{self._label}-{self._sent}", "text": ASKED}
-        if self._thread is not None:
-            message["thread_id"] = self._thread
         self._first_at = None
         self._run_events = self._run_frames = 0
-        self._write(_TEXT, json.dumps(message).encode())
+        self.write({"client_message_id": f"{self._label}-{self._sent}", "text": ASKED})
         self._sent_at = time.perf_counter()
 
-    def leave(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def _upgrade(self, data: bytes) -> bytes:
-        head, found, rest = data.partition(b"\r\n\r\n")
-        if not found:
-            return data
-        if not head.startswith(b"HTTP/1.1 101"):
-            raise ConnectionError(f"the upgrade was refused: {head!r} {rest!r}")
-        self._upgraded = True
-        self.send()
-        return rest
-
-    def _frame(self, opcode: int, frame: bytes, now: float) -> None:
-        if opcode == _TEXT:
-            events = frame.count(_EVENT)
-            if events:
-                self._events(frame, events, now)
-            else:
-                self._answer(frame)
-        elif opcode == _PING:
-            self._write(_PONG, frame)
-        elif opcode == _CLOSE:
-            raise ConnectionError(f"the server closed the connection: {frame!r}")
-
-    def _events(self, frame: bytes, events: int, now: float) -> None:
+    def events(self, frame: bytes, now: float) -> None:
+        """A frame with events."""
         if self._first_at is None:
             self._first_at = now
-        self._run_events += events
+        self._run_events += frame.count(_EVENT)
         self._run_frames += 1
         if self._kept is not None:
             self._kept.append(frame)
@@ -156,6 +89,13 @@ class User(asyncio.Protocol):
                 self._completed(now)
             elif any(end in frame for end in _BAD_ENDS):
                 raise ConnectionError(f"a run did not complete: {frame!r}")
+
+    def went_well(self) -> None:
+        """A run has completed, and the next one may be asked for."""
+        if self._findings.stopping:
+            self.idle.set_result(None)
+        else:
+            self.send()
 
     def _completed(self, now: float) -> None:
         assert self._first_at is not None
@@ -171,27 +111,98 @@ class User(asyncio.Protocol):
             self._kept = None
         if self._sent == WARM_UP_RUNS:
             self.ready.set_result(None)
-        if found.stopping:
-            self.idle.set_result(None)
+        self.went_well()
+
+
+class SocketUser(User):
+    """Sends and follows on one WebSocket."""
+
+    has_threads = True
+
+    async def come(self) -> None:
+        self._thread: str | None = None
+        path = f"{self._prefix}/v1/ws"
+        self._wire = Websocket(path, self._token, self.send, self._frame)
+        await self._stage.connect(self._wire)
+
+    def leave(self) -> None:
+        self._wire.leave()
+
+    def write(self, message: dict[str, object]) -> None:
+        if self._thread is not None:
+            message["thread_id"] = self._thread
+        self._wire.say({"op": "send", "ref": self._sent, **message})
+
+    def _frame(self, frame: bytes, now: float) -> None:
+        if _EVENT in frame:
+            self.events(frame, now)
         else:
-            self.send()
+            self._answer(frame)
 
     def _answer(self, frame: bytes) -> None:
         """An answer or a notice: the first one to a message names the thread, which is then followed."""
         said: dict[str, Any] = json.loads(frame)
         if said.get("ok") is False:
             raise ConnectionError(f"the server refused: {frame!r}")
-        if self._has_threads and self._thread is None and "run_id" in said:
+        if self.has_threads and self._thread is None and "run_id" in said:
             self._thread = said["thread_id"]
-            self._write(_TEXT, json.dumps({"op": "subscribe", "ref": 0, "thread_id": self._thread}).encode())
+            self._wire.say({"op": "subscribe", "ref": 0, "thread_id": self._thread})
 
-    def _write(self, opcode: int, payload: bytes) -> None:
-        """A client masks its frames; with a mask of zeros that changes nothing."""
-        assert self._transport is not None
-        length = len(payload)
-        head = bytes([0x80 | opcode, 0x80 | length]) if length < 126 else bytes([0x80 | opcode, 0x80 | 126])
-        size = b"" if length < 126 else length.to_bytes(2, "big")
-        self._transport.write(b"".join((head, size, b"\0\0\0\0", payload)))
+
+class BareSocketUser(SocketUser):
+    has_threads = False
+
+
+class StreamUser(User):
+    """Sends with POST on one kept connection, and follows the thread's event stream on another."""
+
+    async def come(self) -> None:
+        self._stream: EventStream | None = None
+        self._thread: str | None = None
+        self._opening: asyncio.Task[EventStream] | None = None
+        self._is_answered = self._is_over = False
+        self._wire = await self._stage.connect(Posts(self._token, self._answer))
+        self.send()
+
+    def leave(self) -> None:
+        self._wire.leave()
+        if self._opening is not None:
+            self._opening.result().leave()
+
+    def write(self, message: dict[str, object]) -> None:
+        self._is_answered = self._is_over = False
+        of_thread = "" if self._thread is None else f"/threads/{self._thread}"
+        self._wire.post(f"{self._prefix}/v1{of_thread}/messages", message)
+
+    def went_well(self) -> None:
+        """The stream may tell of the end before the request is answered."""
+        self._is_over = True
+        self._go_on()
+
+    def _answer(self, said: dict[str, Any]) -> None:
+        self._is_answered = True
+        if self._thread is None:
+            self._thread = said["thread_id"]
+            path = f"{self._prefix}/v1/threads/{self._thread}/events?after=0"
+            self._opening = self._stage.loop.create_task(
+                self._stage.connect(EventStream(path, self._token, self._chunk))
+            )
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._is_answered and self._is_over:
+            super().went_well()
+
+    def _chunk(self, chunk: bytes, now: float) -> None:
+        if _EVENT in chunk:
+            self.events(chunk, now)
+
+
+def events_in(frame: bytes) -> list[dict[str, Any]]:
+    """The events of a WebSocket's frame, or of a chunk of an event stream."""
+    if frame.startswith(b"{"):
+        return json.loads(frame)["events"]
+    return [json.loads(line[6:]) for line in frame.split(b"\n") if line.startswith(b"data: " + _EVENT)]
 
 
 def check_run(frames: Sequence[bytes]) -> None:
@@ -200,7 +211,7 @@ def check_run(frames: Sequence[bytes]) -> None:
     Raises:
         ValueError: they are not, or do not.
     """
-    events = [event for frame in frames for event in json.loads(frame)["events"]]
+    events = [event for frame in frames for event in events_in(frame)]
     types = [event["type"] for event in events]
     text = "".join(event["data"]["text"] for event in events if event["type"] == "message_delta")
     wanted = ["message_created", "run_queued", "agent_started", "tool_executing", "tool_completed", "message_delta"]
@@ -211,101 +222,50 @@ def check_run(frames: Sequence[bytes]) -> None:
         raise ValueError(f"this is not the run that was asked for: {types} {text!r}")
 
 
-def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(seconds)
-    return {
-        name: round(ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000, 3)
-        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-    }
-
-
-def _own_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-async def measure(options: argparse.Namespace, tokens: Sequence[str]) -> dict[str, Any]:
+async def measure(options: argparse.Namespace) -> Found:
     """Everybody comes in and warms up; then the clock runs; then everybody finishes and leaves."""
-    loop, findings = asyncio.get_running_loop(), Findings()
-    broken: asyncio.Future[None] = loop.create_future()
-
-    def fail(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if not broken.done():
-            broken.set_exception(context.get("exception") or RuntimeError(context["message"]))
-
-    loop.set_exception_handler(fail)
-    address = urlsplit(options.url)
+    stage, findings = Stage(options.url, options.pid), Findings()
+    kind = StreamUser if options.wire == "sse" else BareSocketUser if options.bare else SocketUser
     users: list[User] = []
-    for number, token in enumerate(tokens):
-        user = User(
-            token,
-            options.path,
-            has_threads=not options.bare,
-            label=f"{time.time_ns()}-{number}",
-            findings=findings,
-        )
-        await loop.create_connection(lambda user=user: user, address.hostname, address.port)
+    for number, person in enumerate(people_in(options.people)[: options.users]):
+        user = kind(stage, person, f"{time.time_ns()}-{number}", findings, options.prefix)
+        await user.come()
         users.append(user)
-    await _all([user.ready for user in users], broken)
+    assert len(users) == options.users, "everybody needs a token"
+    await stage.wait([user.ready for user in users], within_s=_WARM_UP_S)
 
-    server, own, started = cpu_time(options.pid), _own_cpu_s(), time.perf_counter()
+    meter = Meter(options.pid)
     findings.counting = True
-    await asyncio.wait({broken}, timeout=options.seconds)
-    if broken.done():
-        broken.result()
+    await stage.rest(options.seconds)
     findings.counting = False
-    seconds = time.perf_counter() - started
-    own, after = _own_cpu_s() - own, cpu_time(options.pid)
+    used = meter.read()
     findings.stopping = True
-    async with asyncio.timeout(_LAST_WORDS_S):
-        await _all([user.idle for user in users], broken)
+    await stage.wait([user.idle for user in users], within_s=_LAST_WORDS_S)
     for user in users:
         user.leave()
     if not findings.runs:
         raise RuntimeError("no run completed while the clock ran")
-    server_s = after.total_s - server.total_s
+    seconds = used["seconds"]
     return {
         "users": options.users,
-        "seconds": round(seconds, 3),
         "runs": findings.runs,
         "runs_per_s": round(findings.runs / seconds, 1),
         "events_per_s": round(findings.events / seconds, 1),
         "events_per_run": round(findings.events / findings.runs, 2),
         "frames_per_run": round(findings.frames / findings.runs, 2),
-        "first_event_ms": _quantiles(findings.first_event_s),
-        "run_ms": _quantiles(findings.run_s),
-        "server_cpu": round(server_s / seconds, 3),
-        "server_loop_cpu": round((after.loop_s - server.loop_s) / seconds, 3),
-        "server_cpu_ms_per_run": round(1000 * server_s / findings.runs, 3),
-        "load_cpu": round(own / seconds, 3),
-        "machine_load": round(os.getloadavg()[0], 2),
+        "first_event_ms": quantiles_ms(findings.first_event_s),
+        "run_ms": quantiles_ms(findings.run_s),
+        "server_cpu_ms_per_run": round(1000 * used["server_cpu_s"] / findings.runs, 3),
+        **used,
     }
 
 
-async def _all(wanted: Sequence[asyncio.Future[None]], broken: asyncio.Future[None]) -> None:
-    everything = asyncio.gather(*wanted)
-    await asyncio.wait({everything, broken}, return_when=asyncio.FIRST_COMPLETED)
-    if broken.done():
-        everything.cancel()
-        broken.result()
-    everything.result()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="bench.load")
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--path", default="/v1/ws")
-    parser.add_argument("--tokens", required=True, help="a file with a JSON list of access tokens")
-    parser.add_argument("--users", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--pid", type=int, required=True, help="of the server")
-    parser.add_argument("--bare", action="store_true", help="the server has no threads and answers nothing")
-    options = parser.parse_args()
-    tokens: list[str] = json.loads(Path(options.tokens).read_text(encoding="ascii"))
-    if len(tokens) < options.users:
-        parser.error(f"{options.users} users have only {len(tokens)} tokens")
-    json.dump(uvloop.run(measure(options, tokens[: options.users])), sys.stdout)
-    print()
+    options = parser("bench.load")
+    options.add_argument("--wire", choices=("ws", "sse"), default="ws")
+    options.add_argument("--users", type=int, default=16)
+    options.add_argument("--seconds", type=float, default=5.0)
+    run(measure, options.parse_args())
 
 
 if __name__ == "__main__":
