@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 
 from cloche.clock import SystemClock
 from cloche.domain.scope import Scope
 from cloche.storage.sqlite import SqliteDatabase, open_sqlite
 from support.world import World, add_person, opened_world, working
+
+# For long looks by hand: `--hypothesis-profile thorough --timeout 900`.
+settings.register_profile("thorough", max_examples=300, stateful_step_count=60, deadline=None)
 
 # The contract suites are a package's modules, imported by tests: their assertions say what they compared all the same.
 pytest.register_assert_rewrite("cloche.testing.contracts")

@@ -92,9 +92,9 @@ async def services(idle_world: World, switches: Switches) -> EdgeParts:
 def enter(services: EdgeParts) -> Callable[..., Awaitable[SignedIn]]:
     """Add a user and sign in: ``await enter("ada")``, ``await enter("bob", tenant="other", role="admin")``."""
 
-    async def enter(name: str, *, tenant: str = "acme", role: str = "member") -> SignedIn:
+    async def enter(name: str, *, tenant: str = "acme", role: str = "member", address: str = "") -> SignedIn:
         email = f"{name}@example.org"
         await services.sign_in.users.add_user(email, PASSWORD, role, tenant, create_tenant=True)
-        return await services.sign_in.login(email, PASSWORD, tenant=tenant)
+        return await services.sign_in.login(email, PASSWORD, tenant=tenant, address=address)
 
     return enter
