@@ -40,7 +40,7 @@ check: setup-dev ## Format, lint, floors, types, house rules, generated pages
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/python -m pytest -q tests/test_house_rules.py
 	$(BIN)/python scripts/docs.py --check
 
