@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Generator
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 import uvloop
 from rich.console import Console
 from rich.markup import escape
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cloche.app import App, build
 from cloche.clock import SystemClock
@@ -26,6 +28,8 @@ from cloche.telemetry import LogEvent
 
 _BACKLOG = 2048
 _CLOSE_S = 2
+_LINGER_S = 5.0
+"""How long a connection that is being closed is held for a client that reads nothing of what was written to it."""
 
 
 class _Server(uvicorn.Server):
@@ -34,6 +38,51 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
+
+
+class LingeringTransport:
+    """A transport whose ``close`` comes to an end: what was written is still sent, as long as the client reads at all.
+
+    asyncio's own waits without an end for a client that reads nothing, and keeps the socket and what waits in it.
+    Everything but ``close`` is the transport's own.
+    """
+
+    __slots__ = ("_inner", "_left", "is_closing", "write")
+
+    def __init__(self, inner: asyncio.Transport) -> None:
+        self._inner = inner
+        self._left = 0
+        self.write = inner.write
+        self.is_closing = inner.is_closing
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def close(self) -> None:
+        """Nothing more is written; the connection ends when the rest is sent, or its client has stopped reading."""
+        if not self.is_closing():
+            self._inner.close()
+            self._left = self._inner.get_write_buffer_size()
+            self._look_later()
+
+    def _look_later(self) -> None:
+        if self._left:
+            asyncio.get_running_loop().call_later(_LINGER_S, self._look)
+
+    def _look(self) -> None:
+        left = self._inner.get_write_buffer_size()
+        if left >= self._left:
+            self._inner.abort()
+            return
+        self._left = left
+        self._look_later()
+
+
+class _Connection(HttpToolsProtocol):
+    """HTTP/1.1 of uvicorn, and the WebSockets that grow from it, on transports that end."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(cast("asyncio.Transport", LingeringTransport(transport)))
 
 
 def serve(settings: Settings, file: Path | None) -> int:
@@ -71,7 +120,7 @@ async def _serve(settings: Settings, file: Path | None, listener: socket.socket,
             uvicorn.Config(
                 app.asgi,
                 loop="none",
-                http="httptools",
+                http=_Connection,
                 ws="websockets-sansio",
                 ws_max_size=app.services.limits.frame_bytes,
                 ws_per_message_deflate=False,

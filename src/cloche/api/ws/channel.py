@@ -12,7 +12,7 @@ from cloche.api.wire.frames import SUBPROTOCOL, encode_frame
 from cloche.errors import ClocheError
 from cloche.ids import RequestId
 
-CLOSE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 5.0
 """How long a client has to read what comes before the close frame, and the close frame."""
 
 
