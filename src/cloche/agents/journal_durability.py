@@ -115,11 +115,13 @@ class JournalBackend(DurableOperationBackend[None]):
         assert step is not None, "a model streams outside a model step"
         thought = ""
         async for event in events:
-            text, thinking = (sound_text(piece) for piece in _shown(event))
-            await step.write(text)
-            ended = isinstance(event, PartEndEvent) and isinstance(event.part, ThinkingPart)
-            whole, thought = _split(thought + thinking, ended=ended)
-            step.think(whole)
+            text, thinking = _shown(event)
+            if text:
+                await step.write(sound_text(text))
+            if thinking or thought:
+                ended = isinstance(event, PartEndEvent) and isinstance(event.part, ThinkingPart)
+                whole, thought = _split(thought + sound_text(thinking), ended=ended)
+                step.think(whole)
 
     async def _call(self, operation: DurableOperation[ParamsT, Any, ResultT], params: ParamsT) -> ResultT:
         if isinstance(operation.operation_id, EventStreamHandlerId):

@@ -10,6 +10,7 @@ from typing import Any, cast
 from pydantic_ai import Agent
 from pydantic_ai.models import Model
 
+from cloche.agents.absent_mcp import remember_absence
 from cloche.agents.builtin import assistant_agent
 from cloche.agents.pydantic_ai_program import PydanticAIProgram
 from cloche.errors import ModelError
@@ -26,6 +27,7 @@ class OpenedModels:
         self._stack = stack
         self._models: dict[str, Model[Any]] = {}
         self._assistant = assistant_agent()
+        remember_absence()
 
     async def open(self, config: ModelConfig) -> None:
         """The model of this configuration is open.
