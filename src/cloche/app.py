@@ -38,6 +38,7 @@ from cloche.execution.decisions import Decisions
 from cloche.execution.executor import Executor
 from cloche.execution.intake import Intake
 from cloche.execution.recovery import Recovery
+from cloche.execution.repairs import MOMENT, Dispatch, Repairs
 from cloche.execution.worker import Worker
 from cloche.llm.config import ModelConfig
 from cloche.llm.probe import ModelProbe
@@ -151,6 +152,7 @@ class _Execution:
     cancellation: Cancellation
     decisions: Decisions
     recovery: Recovery
+    repairs: Repairs
     intake: Intake
     worker: Worker
 
@@ -184,6 +186,7 @@ async def build(
             intake=execution.intake,
             cancellation=execution.cancellation,
             decisions=execution.decisions,
+            repairs=execution.repairs,
             sign_in=sign_in,
             keys=keys,
             clock=clock,
@@ -256,10 +259,33 @@ def _execution(core: _Ground, settings: Settings) -> _Execution:
         programs=core.registry,
         grace=timedelta(seconds=settings.runs.grace_s),
     )
+    worker = Worker(
+        name=f"worker-{os.getpid()}",
+        database=database,
+        log=log,
+        programs=core.registry,
+        bus=bus,
+        clock=clock,
+        telemetry=telemetry,
+        executor=executor,
+        concurrency=settings.runs.concurrency,
+    )
+    recovery = Recovery(database=database, log=log, bus=bus, clock=clock, telemetry=telemetry)
     return _Execution(
         cancellation=cancellation,
         decisions=Decisions(database=database, log=log, bus=bus, clock=clock),
-        recovery=Recovery(database=database, log=log, bus=bus, clock=clock, telemetry=telemetry),
+        recovery=recovery,
+        repairs=Repairs(
+            database=database,
+            log=log,
+            bus=bus,
+            clock=clock,
+            telemetry=telemetry,
+            recovery=recovery,
+            cancellation=cancellation,
+            dispatch=Dispatch(is_held=worker.active.__contains__, is_offered=bus.is_offered),
+            moment=max(MOMENT, timedelta(seconds=3 * settings.runs.sweep_s)),
+        ),
         intake=Intake(
             database=database,
             log=log,
@@ -268,18 +294,9 @@ def _execution(core: _Ground, settings: Settings) -> _Execution:
             telemetry=telemetry,
             programs=core.registry,
             cancellation=cancellation,
+            worker=worker,
         ),
-        worker=Worker(
-            name=f"worker-{os.getpid()}",
-            database=database,
-            log=log,
-            programs=core.registry,
-            bus=bus,
-            clock=clock,
-            telemetry=telemetry,
-            executor=executor,
-            concurrency=settings.runs.concurrency,
-        ),
+        worker=worker,
     )
 
 

@@ -110,6 +110,7 @@ def _spec(name: str, entry: AgentSettings, model: str) -> AgentSpec:
         description=entry.description,
         model=model,
         tools=entry.tools,
+        takes_over=entry.takes_over,
         limits=AgentLimits(
             run_timeout=timedelta(seconds=entry.run_timeout_s),
             step_timeout=timedelta(seconds=entry.step_timeout_s),

@@ -45,8 +45,8 @@ def from_micros(micros: int) -> datetime:
 
 
 def to_text(at: datetime) -> str:
-    """A time as it goes on the wire: RFC 3339 in UTC with milliseconds.
+    """A time in UTC as it goes on the wire: RFC 3339 with milliseconds.
 
     Source: https://www.rfc-editor.org/rfc/rfc3339#section-5.6
     """
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.isoformat(timespec="milliseconds")[:-6] + "Z"

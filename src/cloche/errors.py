@@ -10,7 +10,7 @@
     ├─ NotFoundError                also for another tenant's object: no difference is visible
     ├─ ConflictError
     │   └─ IllegalTransitionError · ThreadBusyError · ApprovalPendingError · IdempotencyMismatchError
-    │      · AlreadyDecidedError · AlreadyExistsError · TenantRequiredError
+    │      · AlreadyDecidedError · AlreadyExistsError · TenantRequiredError · NotRepairableError
     ├─ LimitExceededError
     │   └─ RateLimitedError · QuotaExceededError · PayloadTooLargeError · SlowConsumerError
     │      · DepthExceededError
@@ -187,6 +187,12 @@ class TenantRequiredError(ConflictError):
     """The credential is valid in several tenants; ``details`` lists them, name one."""
 
     code = "tenant_required"
+
+
+class NotRepairableError(ConflictError):
+    """This disagreement cannot be repaired without a person; the message says why."""
+
+    code = "not_repairable"
 
 
 class LimitExceededError(ClocheError):

@@ -63,6 +63,9 @@ class AgentSettings(_Section):
     ]
     description: Annotated[str, Field(description="What it is for, in the list of agents.")] = ""
     version: Annotated[str, Field(min_length=1, max_length=40, description="Changes when its steps change.")] = "1"
+    takes_over: Annotated[
+        bool, Field(description="Runs that another version began go on with this one, as far as their journal fits.")
+    ] = True
     model: Annotated[str | None, Field(description="Its own model; else the server's.")] = None
     tools: Annotated[
         tuple[str, ...], Field(description="Names of built-in tools and of `[tools]`. What is not listed is denied.")

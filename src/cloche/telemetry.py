@@ -38,6 +38,7 @@ class LogEvent(StrEnum):
     TOOL_CALLED = "tool.called"
     SWEEP_FAILED = "sweep.failed"
     RETENTION_SWEPT = "retention.swept"
+    FINDING_REPAIRED = "finding.repaired"
     LOOP_LAGGED = "loop.lagged"
 
 

@@ -395,12 +395,12 @@ async def test_an_authors_tool_that_was_interrupted(
     told: str,
 ) -> None:
     agent: Agent[object, str] = Agent()
-    made: list[int] = []
+    made: list[tuple[object, object]] = []
     called = asyncio.Event()
 
-    @agent.tool_plain(metadata=metadata)
-    async def pay(amount: int) -> str:
-        made.append(amount)
+    @agent.tool(metadata=metadata)
+    async def pay(context: RunContext[object], amount: int) -> str:
+        made.append((context.run_id, context.tool_call_id))
         if len(made) == 1:
             called.set()
             await asyncio.get_running_loop().create_future()
@@ -422,6 +422,8 @@ async def test_an_authors_tool_that_was_interrupted(
 
     assert check_run(events) == []
     assert len(made) == calls
+    assert len(set(made)) == 1  # the key by which the outside recognises the call
+    assert made[0][0] == accepted.run_id
     assert told in last_told(server)
     assert events[-1].type == "agent_completed"
 

@@ -73,6 +73,7 @@ async def services(idle_world: World, switches: Switches) -> EdgeParts:
         intake=idle_world.intake,
         cancellation=idle_world.cancellation,
         decisions=idle_world.decisions,
+        repairs=idle_world.repairs,
         sign_in=sign_in,
         keys=keys,
         clock=idle_world.clock,

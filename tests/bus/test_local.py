@@ -94,6 +94,24 @@ async def test_a_full_bus_leaves_offers_to_the_sweep(monkeypatch: pytest.MonkeyP
     assert await bus.take() == runs[2]
 
 
+async def test_an_offer_waits_until_it_is_taken():
+    bus, ref = LocalBus(), a_run()
+    bus.offer(ref)
+
+    before = bus.is_offered(ref.run_id)
+    await bus.take()
+
+    assert (before, bus.is_offered(ref.run_id)) == (True, False)
+
+
+async def test_of_a_full_bus_nobody_can_say_what_was_left_to_the_sweep(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(local_module, "MAX_OFFERS", 1)
+    bus = LocalBus()
+    bus.offer(a_run())
+
+    assert bus.is_offered(a_run().run_id)
+
+
 async def test_everybody_who_listens_hears_of_a_cancel():
     bus, ref = LocalBus(), a_run()
     heard: list[tuple[str, RunRef]] = []

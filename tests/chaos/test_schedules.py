@@ -11,17 +11,6 @@ from chaos.simulated_store import SimulatedDisk
 
 pytestmark = pytest.mark.slow
 
-# Near where each planted race shows today, so that a short look finds it.
-PLANTED = {
-    "unfenced-writer": 15,
-    "late-admission": 75,
-    "early-publication": 1,
-    "late-subscription": 365,
-    "loose-decision": 75,
-    "forgetful-journal": 1,
-    "missed-cancel": 1,
-}
-
 
 def test_no_promise_is_broken_whatever_comes_first() -> None:
     found = schedules.run(seed=1, schedules=60)
@@ -31,15 +20,12 @@ def test_no_promise_is_broken_whatever_comes_first() -> None:
     assert found.figures["processes killed or frozen"]
 
 
-@pytest.mark.parametrize("plant", sorted(PLANTED))
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("plant", sorted(PLANTS))
 def test_a_planted_race_is_found(plant: str) -> None:
-    found = schedules.run(seed=PLANTED[plant], schedules=600, plant=plant, until_found=True)
+    found = schedules.run(schedules=3000, plant=plant, until_found=True)
 
     assert not found.is_clean
-
-
-def test_every_plant_is_looked_for() -> None:
-    assert set(PLANTED) == set(PLANTS)
 
 
 def test_a_seed_plays_the_same_schedule_again() -> None:

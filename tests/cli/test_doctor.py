@@ -14,13 +14,19 @@ Cloche = Callable[..., Result]
 
 
 @pytest.mark.parametrize(
-    ("text", "pause"), [("60s", timedelta(minutes=1)), ("5m", timedelta(minutes=5)), ("1h", timedelta(hours=1))]
+    ("text", "pause"),
+    [
+        ("60s", timedelta(minutes=1)),
+        ("5m", timedelta(minutes=5)),
+        ("1h", timedelta(hours=1)),
+        ("7d", timedelta(days=7)),
+    ],
 )
 def test_a_pause_is_read(text: str, pause: timedelta) -> None:
     assert interval(text) == pause
 
 
-@pytest.mark.parametrize("text", ["", "60", "0s", "-1s", "1d", "1.5s", "1000000s"])
+@pytest.mark.parametrize("text", ["", "60", "0s", "-1s", "1w", "1.5s", "1000000s"])
 def test_what_is_no_pause_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError, match="60s"):
         interval(text)
@@ -30,6 +36,29 @@ def test_a_password_needs_an_address(cloche: Cloche) -> None:
     result = cloche("doctor", "--password-stdin", typed="a secret\n")
 
     assert (result.exit_code, result.stderr) == (1, "cloche: a password was given, and no --email\n")
+
+
+@pytest.mark.parametrize("option", [("--users", "2"), ("--repair",)])
+def test_what_an_administrator_must_do_needs_an_address(cloche: Cloche, option: tuple[str, ...]) -> None:
+    result = cloche("doctor", *option)
+
+    assert result.exit_code == 1
+    assert "need the --email of an administrator" in result.stderr
+
+
+def test_more_users_than_a_server_lets_in_are_refused(cloche: Cloche) -> None:
+    result = cloche("doctor", "--users", "91")
+
+    assert result.exit_code == 2
+    assert "90" in result.stderr
+
+
+def test_a_look_back_that_is_none_is_refused(cloche: Cloche) -> None:
+    result = cloche(
+        "doctor", "--email", "a@example.org", "--password-stdin", "--look-back", "for ever", typed="a secret\n"
+    )
+
+    assert (result.exit_code, result.stderr) == (1, "cloche: a time is of the form 60s, 5m, 1h or 2d\n")
 
 
 def test_an_address_that_is_none_is_refused_before_anything_is_asked(cloche: Cloche) -> None:

@@ -6,7 +6,14 @@ import pytest
 from cli.stories import AT, completed, created, envelope, golden_story
 from cloche.api.wire.frames import StreamOpened
 from cloche.cli.transcript import GapError, Resumption, Transcript, with_acceptance, with_event, with_opening
-from cloche.domain.events import AgentFailed, ApprovalRequested, ApprovalResolved, Envelope, MessageDelta
+from cloche.domain.events import (
+    AgentFailed,
+    ApprovalDelegated,
+    ApprovalRequested,
+    ApprovalResolved,
+    Envelope,
+    MessageDelta,
+)
 from cloche.domain.messages import TextPart
 from cloche.events.snapshot import Snapshot, SnapshotMessage, SnapshotRun
 
@@ -95,8 +102,10 @@ def test_an_event_of_a_later_version_moves_the_position_only() -> None:
 def test_an_approval_is_open_until_it_is_resolved_or_its_run_ends() -> None:
     asked = after(START, envelope(1, created()), envelope(2, ASKED))
     resolved = ApprovalResolved(approval_id="approval_1", decision="deny")
+    given = ApprovalDelegated(approval_id="approval_1", by="user_1", to="user_2", to_name="Bob")
 
     assert list(asked.approvals) == ["approval_1"]
+    assert list(after(asked, envelope(3, given)).approvals) == ["approval_1"]
     assert not after(asked, envelope(3, resolved)).approvals
     assert not after(asked, envelope(3, completed())).approvals
     assert after(asked, envelope(3, completed(), run_id="run_2")).approvals

@@ -1,8 +1,9 @@
 """The contract suites of the storage floor, on every deployment that the conftest opens."""
 
-from cloche.testing.contracts.approvals import TestApprovals
+from cloche.testing.contracts.approvals import TestApprovals, TestDelegation
 from cloche.testing.contracts.claims import TestClaims, TestUnfinishedWork
 from cloche.testing.contracts.events import TestLog, TestReading
+from cloche.testing.contracts.findings import TestFindings, TestMending
 from cloche.testing.contracts.isolation import TestIsolation
 from cloche.testing.contracts.messages import TestClientMessageIds, TestMessages, TestSearch
 from cloche.testing.contracts.moves import TestExecutions, TestFences, TestMoves, TestPauses
@@ -21,10 +22,13 @@ __all__ = [
     "TestCancellation",
     "TestClaims",
     "TestClientMessageIds",
+    "TestDelegation",
     "TestExecutions",
     "TestFences",
+    "TestFindings",
     "TestIsolation",
     "TestLog",
+    "TestMending",
     "TestMessages",
     "TestMoves",
     "TestOnce",

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 import typer.main
 from pydantic import BaseModel
@@ -36,12 +38,13 @@ from cloche.domain.events import EVENTS, ApprovalRequested, Envelope, MessageCom
 from cloche.domain.permissions import Permission
 from cloche.domain.scope import Scope
 from cloche.domain.tools import Effect
-from cloche.errors import ClocheError
+from cloche.errors import ClocheError, InvalidInputError
 from cloche.execution.intake import Accepted
 from cloche.ids import ApprovalId
 from cloche.settings import Settings, load
 from cloche.telemetry import LogEvent
 from cloche.tools.tool import Tool
+from support.payments import payments
 from support.world import World, opened_world, working
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -306,9 +309,12 @@ class Taught:
         world.programs.add("agent", self.agent, tools=self.tools)
 
 
-def write_files(page: Path, folder: Path) -> list[str]:
-    """The files that the page tells to write are in the folder."""
-    found = {match["name"]: match["body"] for match in _NAMED_FILE.finditer(read(page))}
+def write_files(page: Path, folder: Path, changes: Mapping[str, str] | None = None) -> list[str]:
+    """The files that the page tells to write are in the folder, with these texts in place of others."""
+    text = read(page)
+    for old, wanted in (changes or {}).items():
+        text = text.replace(old, wanted)
+    found = {match["name"]: match["body"] for match in _NAMED_FILE.finditer(text)}
     for name, body in found.items():
         (folder / name).write_text(body, encoding="utf-8")
     return list(found)
@@ -328,8 +334,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
             del sys.modules[name]
 
 
-def taught(page: Path, folder: Path) -> Taught:
-    write_files(page, folder)
+def taught(page: Path, folder: Path, changes: Mapping[str, str] | None = None) -> Taught:
+    write_files(page, folder, changes)
     settings, _ = load(None)
     tools = make_tools(settings, {}, folder)
     entry = settings.agents[settings.default_agent]
@@ -411,6 +417,64 @@ async def test_after_the_crash_of_the_tutorial_nothing_is_done_twice_in_silence(
 
     assert [event.type for event in events].count("approval_requested") == 1
     assert said(events)[-1].startswith("I did not cover your plants: the server stopped while cover_plants was running")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (None, "Sent: Paid back 800 for A 17."),
+        ("Dear friend", "Sent: Dear friend"),
+        ("", "Paid, and no letter was sent: it was denied."),
+    ],
+)
+async def test_the_clerk_of_the_how_to_asks_twice_and_does_what_is_said(
+    folder: Path, world: World, text: str | None, answer: str
+) -> None:
+    page = DOCS / "how-to" / "ask-a-person.md"
+    (await asyncio.to_thread(taught, page, folder)).add_to(world)
+    (body,) = await asyncio.to_thread(blocks, page, "json")
+    scope = await world.person()
+    accepted = await world.send(scope, "A 17")
+
+    async def asked(count: int) -> ApprovalId:
+        requested = decoded((await world.until(scope, accepted, "approval_requested", count=count))[-1])
+        assert isinstance(requested, ApprovalRequested)
+        return ApprovalId(requested.approval_id)
+
+    said_of_it = msgspec.json.decode(body)
+    decision = ApprovalDecision(said_of_it["decision"])
+    await world.decisions.decide(scope, await asked(1), decision, arguments=said_of_it["arguments"])
+    letter = await asked(2)
+    with pytest.raises(InvalidInputError, match=r"\$\.arguments\.text"):
+        await world.decisions.decide(scope, letter, ApprovalDecision.APPROVE, arguments={"text": ""})
+    edited = None if not text else {"text": text}
+    decision = ApprovalDecision.DENY if text == "" else ApprovalDecision.APPROVE
+    await world.decisions.decide(scope, letter, decision, arguments=edited)
+
+    assert said(await world.until(scope, accepted)) == [answer]
+
+
+@pytest.mark.slow
+async def test_the_payer_of_the_how_to_pays_once(folder: Path, database_path: Path) -> None:
+    page = DOCS / "how-to" / "call-another-system-once.md"
+    async with payments() as outside:
+        changes = {"http://127.0.0.1:9000/payments": outside.url}
+        payer = await asyncio.to_thread(taught, page, folder, changes)
+        async with opened_world(database_path) as world, working(world):
+            payer.add_to(world)
+            scope = await world.person()
+            accepted = await world.send(scope)
+            async with asyncio.timeout(10):
+                await outside.paid.wait()
+        async with opened_world(database_path) as world:
+            payer.add_to(world)
+            await world.recovery.recover_all()
+            async with working(world):
+                events = await world.until(scope, accepted)
+
+    assert said(events) == ["receipt 1"]
+    assert (len(outside.keys), len(outside.taken)) == (2, 1)
 
 
 def test_the_pydantic_ai_agent_of_the_how_to_is_loaded(folder: Path, clock: SystemClock) -> None:

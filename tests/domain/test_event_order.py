@@ -20,6 +20,7 @@ from cloche.domain.events import (
     AgentStarted,
     AgentThinking,
     AgentTimedOut,
+    ApprovalDelegated,
     ApprovalRequested,
     ApprovalResolved,
     Envelope,
@@ -56,6 +57,8 @@ VOID = StepRestarted(step=1, message_id="m1", tool_call_id="t1")
 ASKED = ApprovalRequested(
     approval_id="a1", tool_call_id="t1", tool="it", question="?", arguments={}, schema={}, expires_at="2031"
 )
+GIVEN = ApprovalDelegated(approval_id="a1", by="user_1", to="user_2", to_name="Bob")
+TAKEN_BACK = ApprovalDelegated(approval_id="a1", by="user_1")
 ANSWERED = ApprovalResolved(approval_id="a1", decision="approve", by="user_1")
 RENAMED = ThreadUpdated(title="t", status="running")
 
@@ -94,6 +97,9 @@ RIGHT = {
     "an approval": story(
         CREATED, QUEUED, STARTED, ASKED, ANSWERED, STARTED_AGAIN, EXECUTING, EXECUTED, WHOLE, COMPLETED
     ),
+    "an approval given to another": story(
+        CREATED, QUEUED, STARTED, ASKED, GIVEN, TAKEN_BACK, GIVEN, ANSWERED, STARTED_AGAIN, WHOLE, COMPLETED
+    ),
     "renamed meanwhile": story(CREATED, QUEUED, RENAMED, STARTED, RENAMED, WHOLE, COMPLETED),
 }
 
@@ -112,6 +118,11 @@ def _spoiled(event: EventData, seq: int, raw: bytes, kind: str | None = None) ->
 
 
 WRONG: dict[str, tuple[list[Envelope], str]] = {
+    "given before it was asked": (story(CREATED, QUEUED, STARTED, GIVEN, ASKED, COMPLETED), "delegated_while_open"),
+    "given after it was answered": (
+        story(CREATED, QUEUED, STARTED, ASKED, ANSWERED, GIVEN, COMPLETED),
+        "delegated_while_open",
+    ),
     "numbers go back": (_with_seqs([CREATED, QUEUED, STARTED, COMPLETED], [1, 3, 2, 4]), "increasing"),
     "a number twice": (_with_seqs([CREATED, QUEUED, STARTED, COMPLETED], [1, 2, 2, 3]), "increasing"),
     "another run's event": (
@@ -194,6 +205,7 @@ def test_every_rule_has_a_story_that_breaks_it():
         "tool_once",
         "deltas_before_completion",
         "message_completed",
+        "delegated_while_open",
         "shape",
     }
 

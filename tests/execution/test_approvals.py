@@ -10,11 +10,13 @@ import pytest
 from cloche.agents.function import AgentRun
 from cloche.domain.approvals import ApprovalDecision, ApprovalState
 from cloche.domain.event_order import check_run, decoded
-from cloche.domain.events import ApprovalRequested, MessageCompleted, ToolExecuting
+from cloche.domain.events import ApprovalRequested, MessageCompleted, RunQueued, ToolExecuting
 from cloche.domain.runs import ExecutionState, OnPendingApproval
 from cloche.errors import AlreadyDecidedError, ApprovalPendingError, NotFoundError
 from cloche.ids import ApprovalId, RunId
+from cloche.testing.contracts.population import newcomer
 from cloche.tools.tool import tool
+from support.faults import eventually
 from support.world import World, opened_world, working
 
 
@@ -126,6 +128,56 @@ async def test_a_message_meanwhile_can_cancel_the_approval(world: World):
 
     assert [event.type for event in events[-2:]] == ["approval_resolved", "agent_cancelled"]
     assert await world.state(scope, accepted.run_id) is ExecutionState.CANCELLED
+
+
+async def test_a_message_meanwhile_can_wait_for_the_approval(world: World):
+    add_paying(world)
+    scope, accepted, approval_id = await _asked(world)
+
+    following = await world.send(scope, thread_id=accepted.thread_id, on_pending_approval=OnPendingApproval.ENQUEUE)
+    assert await world.state(scope, following.run_id) is ExecutionState.PENDING
+    await world.decisions.decide(scope, approval_id, ApprovalDecision.APPROVE)
+    first, second = await world.until(scope, accepted), await world.until(scope, following, "approval_requested")
+
+    assert first[-1].type == "agent_completed"
+    assert second[0].seq < first[-1].seq < second[-1].seq
+    queued = decoded(second[1])
+    assert isinstance(queued, RunQueued)
+    assert (queued.position, queued.reason) == (1, "approval_pending")
+
+
+async def test_waiting_runs_take_no_place_from_others(database_path: Path):
+    """A server that executes one run at a time."""
+    async with opened_world(database_path, concurrency=1) as world, working(world):
+        add_paying(world)
+
+        asked = [await _asked(world) for _ in range(3)]
+        await eventually(lambda: not world.worker.working)
+
+        assert [await world.state(scope, accepted.run_id) for scope, accepted, _ in asked] == ["waiting"] * 3
+        assert len(world.worker.active) == 0
+        for scope, accepted, approval_id in asked:
+            await world.decisions.decide(scope, approval_id, ApprovalDecision.APPROVE)
+            assert (await world.until(scope, accepted))[-1].type == "agent_completed"
+
+
+async def test_a_delegation_survives_a_restart(database_path: Path):
+    async with opened_world(database_path) as world:
+        add_paying(world)
+        async with working(world):
+            scope, accepted, approval_id = await _asked(world)
+            delegate = await newcomer(world.database, tenant_id=scope.tenant_id)
+            await world.decisions.delegate(scope, approval_id, user_id=delegate.user_id)
+
+    async with opened_world(database_path) as world:
+        add_paying(world)
+        await world.recovery.recover_all()
+        async with working(world):
+            await world.decisions.decide(delegate, approval_id, ApprovalDecision.APPROVE)
+            events = await world.until(scope, accepted)
+
+    assert check_run(events) == []
+    assert events[-1].type == "agent_completed"
 
 
 async def test_a_waiting_run_can_be_cancelled(world: World):

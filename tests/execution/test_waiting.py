@@ -66,6 +66,8 @@ class Asking:
         now = self.world.clock.now()
         return Approval(
             id=ApprovalId.new(),
+            user_id=self.run.ref.user_id,
+            delegate_id=None,
             thread_id=self.run.thread_id,
             run_id=self.run.id,
             tool_call_id=self.call,

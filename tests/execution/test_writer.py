@@ -156,7 +156,7 @@ async def test_two_kilobytes_do_not_wait_for_the_window(execution: Execution, mo
         assert await execution.texts() == ["first", "x" * (DELTA_BYTES - 1) + "yz"]
 
 
-async def test_every_message_s_first_piece_is_written_at_once(execution: Execution, monkeypatch: pytest.MonkeyPatch):
+async def test_every_message_s_first_piece_is_written_soon(execution: Execution, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(writer_module, "DELTA_WINDOW_S", 3600)
     other = MessageId.new()
 

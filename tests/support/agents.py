@@ -16,6 +16,15 @@ async def echo(run: AgentRun) -> str:
     return run.text
 
 
+_HEARD: list[str] = []
+
+
+async def gossip(run: AgentRun) -> str:
+    """Say what everybody said: a mistake of its author, who keeps it in the process."""
+    _HEARD.append(run.text)
+    return " ".join(_HEARD)
+
+
 async def worker(run: AgentRun) -> None:
     """The golden path: think, call a tool whose effect is a line in a file, stream slowly, answer."""
     await run.think("looking at it")

@@ -26,6 +26,9 @@ tools = ["note"]
 [agents.echo]
 use = "support.agents:echo"
 
+[agents.gossip]
+use = "support.agents:gossip"
+
 [agents.raises]
 use = "support.agents:raises"
 

@@ -28,6 +28,7 @@ from cloche.execution.executor import Executor
 from cloche.execution.intake import Accepted, Intake, Sending
 from cloche.execution.program import Program
 from cloche.execution.recovery import Recovery
+from cloche.execution.repairs import Dispatch, Repairs
 from cloche.execution.worker import Worker
 from cloche.ids import RequestId, RunId, SessionId, TenantId, ThreadId, UserId
 from cloche.storage.database import Database, Transaction
@@ -69,10 +70,18 @@ class TestPrograms:
         *,
         tools: Mapping[str, Tool] | None = None,
         limits: AgentLimits | None = None,
+        version: str = "1",
+        takes_over: bool = True,
     ) -> None:
         own = dict(tools or {})
         spec = AgentSpec(
-            name=name, version="1", description="", model="none", tools=tuple(own), limits=limits or AgentLimits()
+            name=name,
+            version=version,
+            description="",
+            model="none",
+            tools=tuple(own),
+            limits=limits or AgentLimits(),
+            takes_over=takes_over,
         )
 
         def make() -> Program:
@@ -95,14 +104,14 @@ class TestPrograms:
 
     def find(self, agent: str, version: str) -> AgentSpec | None:
         spec = self._specs.get(agent)
-        return None if spec is None or spec.version != version else spec
+        return spec if spec is not None and spec.continues(version) else None
 
     async def prepare(self, agent: str) -> None:
         return
 
     def make(self, agent: str, version: str) -> tuple[AgentSpec, Program]:
         spec = self._specs.get(agent)
-        if spec is None or spec.version != version:
+        if spec is None or not spec.continues(version):
             raise AgentUnavailableError(f"this server has no agent {agent}@{version}")
         return spec, self._makers[agent]()
 
@@ -156,7 +165,6 @@ class World:
         self.cancellation = Cancellation(**parts)
         self.decisions = Decisions(**parts)
         self.recovery = Recovery(**parts, telemetry=self.telemetry)
-        self.intake = Intake(**parts, telemetry=self.telemetry, programs=self.programs, cancellation=self.cancellation)
         executor = Executor(**parts, telemetry=self.telemetry, programs=self.programs, grace=grace)
         self.worker = Worker(
             name="worker",
@@ -168,6 +176,20 @@ class World:
             telemetry=self.telemetry,
             executor=executor,
             concurrency=concurrency,
+        )
+        self.intake = Intake(
+            **parts,
+            telemetry=self.telemetry,
+            programs=self.programs,
+            cancellation=self.cancellation,
+            worker=self.worker,
+        )
+        self.repairs = Repairs(
+            **parts,
+            telemetry=self.telemetry,
+            recovery=self.recovery,
+            cancellation=self.cancellation,
+            dispatch=Dispatch(is_held=self.worker.active.__contains__, is_offered=self.bus.is_offered),
         )
 
     async def person(self, *, role: Role = Role.MEMBER) -> Scope:

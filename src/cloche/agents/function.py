@@ -124,8 +124,10 @@ class FunctionProgram:
 
         Raises:
             AgentFailedError: the function returned something that is no text.
+            JournalMismatchError: it left out a step of an earlier attempt.
         """
         answer = await self._function(AgentRun(run, self._dispatcher))
+        run.require_whole_replay()
         if answer is None or isinstance(answer, str):
             return answer
         raise AgentFailedError(f"the agent returned a {type(answer).__name__}, not a text")

@@ -63,6 +63,7 @@ class PydanticAIProgram:
 
         Raises:
             ModelError: the provider failed, or did not give what the agent asks for.
+            JournalMismatchError: the agent left out a step of an earlier attempt.
         """
         calls = ModelCalls(
             name=run.spec.model,
@@ -86,6 +87,7 @@ class PydanticAIProgram:
             )
         except UnexpectedModelBehavior as error:
             raise ModelProtocolError("The model gave nothing that the agent accepts, also when asked again.") from error
+        run.require_whole_replay()
         return _unsaid(result.output, backend.said)
 
     def _capabilities(

@@ -77,7 +77,7 @@ class AgentRegistry:
     def find(self, agent: str, version: str) -> AgentSpec | None:
         """See ``Programs.find``."""
         found = self._agents.get(agent)
-        return None if found is None or found.spec.version != version else found.spec
+        return found.spec if found is not None and found.spec.continues(version) else None
 
     async def prepare(self, agent: str) -> None:
         """See ``Programs.prepare``."""
@@ -88,8 +88,13 @@ class AgentRegistry:
     def make(self, agent: str, version: str) -> tuple[AgentSpec, Program]:
         """See ``Programs.make``."""
         found = self._agents.get(agent)
-        if found is None or found.spec.version != version:
-            raise AgentUnavailableError(f"this server does not have the agent {agent} in version {version}")
+        if found is None:
+            raise AgentUnavailableError(f"this server does not have the agent {agent}")
+        if not found.spec.continues(version):
+            raise AgentUnavailableError(
+                f"the run was begun with version {version} of the agent {agent}; this server has version "
+                f"{found.spec.version}, which does not take over the runs of others"
+            )
         dispatcher = ToolDispatcher(
             self._tools, frozenset(found.spec.tools), clock=self._clock, telemetry=self._telemetry
         )

@@ -77,6 +77,10 @@ class LocalBus:
         self._waiting.discard(ref.run_id)
         return ref
 
+    def is_offered(self, run_id: RunId) -> bool:
+        """Whether an offer of the run waits. With ``MAX_OFFERS`` of them it may be one that was left to the sweep."""
+        return run_id in self._waiting or len(self._offers) >= MAX_OFFERS
+
     def signal_cancel(self, ref: RunRef) -> None:
         """See ``Bus.signal_cancel``."""
         for listener in self._listeners:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 
 from cloche.api.wire.frames import Send, StreamOpened, Subscribe
+from cloche.cli.company import Company, Marks
 from cloche.cli.live import Arrived, ConnectionLostError, LiveConnection, open_live
 from cloche.cli.rest import Account, RefusedError, RestClient, ThreadFacts, UnreachableError, open_rest
 from cloche.cli.verdicts import GOLDEN, CheckResult, Report, Verdict, deliveries_ms, faults_of, judged, p95
@@ -19,13 +20,15 @@ from cloche.clock import Clock
 from cloche.domain.event_order import check_gapless, decoded
 from cloche.domain.events import TERMINAL_TYPES, AgentCompleted, AgentStarted, Envelope, MessageCompleted
 from cloche.errors import ClocheError
-from cloche.ids import IDType, ThreadId, generate_id
+from cloche.ids import IDType, RunId, ThreadId, generate_id
 
 MESSAGE = "What time is it now, in UTC? Use the clock."
 SIGN_IN_LIMIT_MS = 500.0
 FIRST_EVENT_LIMIT_MS = 100.0
 DELIVERY_LIMIT_MS = 100.0
+JOURNEY_LIMIT_MS = 10_000.0
 _STEP_S = 30.0
+_NEIGHBOURS = 3
 
 
 class _FaultError(Exception):
@@ -64,6 +67,7 @@ class Errand:
         account: who signs in; None: the check-up ends there, and says how to give one.
         agent: who is asked; None for the server's default.
         wanted: event types that must come, in this order.
+        canary: a word in the message that stands nowhere else.
         run_s: how long a run may take, in seconds.
     """
 
@@ -73,6 +77,7 @@ class Errand:
     message: str = MESSAGE
     wanted: tuple[str, ...] = GOLDEN
     run_s: float = 120.0
+    canary: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,31 +109,44 @@ class _Story:
 
 
 class Checkup:
-    """One round against one server. What it makes there it puts away again, whatever happens."""
+    """One round against one server. What it makes there it puts away again, whatever happens.
 
-    def __init__(self, errand: Errand, rest: RestClient, clock: Clock) -> None:
+    In a company, others walk the path at the same time, and each also looks for anything of the others.
+    """
+
+    def __init__(self, errand: Errand, rest: RestClient, clock: Clock, company: Company | None = None) -> None:
         self._errand = errand
         self._rest = rest
         self._clock = clock
+        self._company = company
+        self._others: tuple[Marks, ...] = ()
+        self._heard: list[bytes] = []
+        self._began_s = 0.0
         self._checks: list[CheckResult] = []
         self._stack = AsyncExitStack()
         self._live: LiveConnection
         self._thread: ThreadId | None = None
-        self._story: _Story
+        self._story = _Story(0.0)
 
     async def run(self) -> Report:
         """The report of the round. Never raises for what is wrong with the server."""
         at = self._clock.now()
         async with self._stack:
             try:
-                await self._walk()
+                is_run = await self._walk()
+                if self._company is not None:
+                    self._others = await self._company.meet(self._marks())
+                    await self._check("isolation", self._look_for_others, after=is_run)
+                    await self._company.part()
             finally:
                 await self._put_away()
         return Report(url=self._errand.url, at=at, checks=tuple(self._checks))
 
-    async def _walk(self) -> None:
+    async def _walk(self) -> bool:
+        """Whether the run of the path came to its end."""
         is_up = await self._check("health", self._look_at_health)
         await self._check("ready", self._look_at_readiness, after=is_up)
+        self._began_s = self._clock.monotonic()
         is_in = await self._check("sign_in", self._sign_in, after=is_up, limit_ms=SIGN_IN_LIMIT_MS)
         is_live = await self._check("connect", self._connect, after=is_in)
         has_thread = await self._check("thread", self._make_thread, after=is_live)
@@ -136,13 +154,18 @@ class Checkup:
         await self._check("first_event", self._first_event, after=is_run, limit_ms=FIRST_EVENT_LIMIT_MS)
         await self._check("events_in_order", self._events_in_order, after=is_run)
         await self._check("delivery_p95", self._delivery, after=is_run, limit_ms=DELIVERY_LIMIT_MS)
-        await self._check("read_back", self._read_back, after=is_run)
+        is_read = await self._check("read_back", self._read_back, after=is_run)
+        await self._check("journey", self._journey, after=is_read, limit_ms=JOURNEY_LIMIT_MS)
         await self._check("resume", self._resume, after=is_run, timeout_s=self._errand.run_s)
         await self._check("foreign_thread", self._ask_for_foreign, after=is_in)
+        return is_run
 
     async def _put_away(self) -> None:
         is_in = any(check.name == "sign_in" and check.verdict in {Verdict.OK, Verdict.SLOW} for check in self._checks)
-        await self._check("archive", self._archive, after=self._thread is not None)
+        if self._company is None:
+            await self._check("archive", self._archive, after=self._thread is not None)
+        else:
+            await self._check("delete", self._delete, after=self._thread is not None)
         await self._check("sign_out", self._sign_out, after=is_in)
 
     async def _check(
@@ -201,7 +224,7 @@ class Checkup:
         return _Found(detail=f"as {self._errand.account.email}")
 
     async def _connect(self) -> _Found:
-        self._live = await self._stack.enter_async_context(open_live(self._rest, self._clock))
+        self._live = await self._stack.enter_async_context(self._open_live())
         return _Found(detail="the live connection is ready")
 
     async def _make_thread(self) -> _Found:
@@ -249,6 +272,10 @@ class Checkup:
             raise _FaultError("the stored answer is not the one that was streamed")
         return _Found(detail=f"{len(listed.items)} messages, as they were streamed")
 
+    async def _journey(self) -> _Found:
+        ms = (self._clock.monotonic() - self._began_s) * 1000
+        return _Found(detail="from signing in to the answer, read back", ms=ms)
+
     async def _resume(self) -> _Found:
         """Another run, whose socket is cut as soon as the agent has started."""
         position = self._story.events[-1].seq
@@ -257,7 +284,7 @@ class Checkup:
             await self._hear(self._live, story)
         self._live.drop()
         before = len(story.events)
-        async with open_live(self._rest, self._clock) as again:
+        async with self._open_live() as again:
             opened = await self._subscribe(again, after=story.events[-1].seq)
             if not opened.recovered:
                 raise _FaultError("the server does not go on from a position of a moment ago")
@@ -275,20 +302,74 @@ class Checkup:
         """A thread that was deleted, and one that never was, look alike: as another person's would."""
         made = await self._rest.post(ThreadFacts, "/v1/threads", {"title": "cloche doctor, to be deleted"})
         await self._rest.request("DELETE", f"/v1/threads/{made.id}")
-        refusals = [await self._refusal_of(thread_id) for thread_id in (made.id, ThreadId.new())]
+        refusals = [await self._refusal_of(f"/v1/threads/{thread_id}") for thread_id in (made.id, ThreadId.new())]
         if refusals[0] != refusals[1]:
             raise _FaultError(f"a missing thread and a made-up one look different: {refusals[0]} and {refusals[1]}")
         if refusals[0][0] != 404:
             raise _FaultError(f"a missing thread answers {refusals[0][0]}")
         return _Found(detail="404, as for any that does not exist")
 
-    async def _refusal_of(self, thread_id: str) -> tuple[int | None, str, str, str]:
+    async def _look_for_others(self) -> _Found:
+        """Nothing of the others came here in any way, and what they have is for this one as if it were not there."""
+        own = self._marks()
+        async with self._open_live() as live:
+            opened = await self._subscribe(live, after=0)
+            story = _Story(self._clock.monotonic())
+            while not story.events or story.events[-1].seq < opened.head_seq:
+                await self._hear(live, story)
+            for other in self._others:
+                if other.thread_id is not None:
+                    await self._follow_in_vain(live, other.thread_id)
+        paths = ("/v1/threads", "/v1/runs", "/v1/approvals", f"/v1/threads/{self._thread}/messages")
+        pages = [(await self._rest.request("GET", path)).content for path in paths]
+        seen = b"\n".join([*self._heard, *pages])
+        if own.canary.encode() not in seen:
+            raise _FaultError("its own words did not come back to it")
+        leaked = sorted(word for other in self._others for word in other.words if word.encode() in seen)
+        if leaked:
+            raise _FaultError(f"of others arrived here: {', '.join(leaked)}")
+        for other in self._others[:_NEIGHBOURS]:
+            await self._ask_for_neighbour(other)
+        frames, size = len(self._heard), sum(map(len, self._heard))
+        return _Found(
+            detail=f"{frames} frames ({size} bytes) hold nothing of {len(self._others)} others; theirs are 404"
+        )
+
+    async def _ask_for_neighbour(self, other: Marks) -> None:
+        missing = ThreadId.new(), RunId.new()
+        for path, found, none in (
+            ("/v1/threads/{}", other.thread_id, missing[0]),
+            ("/v1/threads/{}/messages", other.thread_id, missing[0]),
+            ("/v1/runs/{}", other.run_id, missing[1]),
+        ):
+            if found is None:
+                continue
+            refusals = [await self._refusal_of(path.format(one)) for one in (found, none)]
+            if refusals[0] != refusals[1] or refusals[0][0] != 404:
+                raise _FaultError(
+                    f"{path.format(found)} of another user answers {refusals[0]}, a made-up one {refusals[1]}"
+                )
+
+    async def _follow_in_vain(self, live: LiveConnection, thread_id: str) -> None:
         try:
-            await self._rest.request("GET", f"/v1/threads/{thread_id}")
+            await live.call(Subscribe(thread_id=ThreadId(thread_id), after=0))
+        except RefusedError as refused:
+            if refused.error.code == "not_found":
+                return
+            raise
+        raise _FaultError(f"another user's thread {thread_id} can be followed")
+
+    def _marks(self) -> Marks:
+        run_id = self._story.events[0].run_id if self._story.events else None
+        return Marks(canary=self._errand.canary, thread_id=self._thread, run_id=run_id)
+
+    async def _refusal_of(self, path: str) -> tuple[int | None, str, str, str]:
+        try:
+            await self._rest.request("GET", path)
         except RefusedError as refused:
             error = refused.error
             return refused.status, error.code, error.message, repr(error.details)
-        raise _FaultError(f"the thread {thread_id} should not be there, and is")
+        raise _FaultError(f"{path} should not be there, and is")
 
     async def _archive(self) -> _Found:
         archived = await self._rest.post(ThreadFacts, f"/v1/threads/{self._thread}/archive")
@@ -296,9 +377,16 @@ class Checkup:
             raise _FaultError("the thread is not archived")
         return _Found(detail=archived.id)
 
+    async def _delete(self) -> _Found:
+        await self._rest.request("DELETE", f"/v1/threads/{self._thread}")
+        return _Found(detail=str(self._thread))
+
     async def _sign_out(self) -> _Found:
         await self._rest.sign_out()
         return _Found(detail="the session is over")
+
+    def _open_live(self) -> AbstractAsyncContextManager[LiveConnection]:
+        return open_live(self._rest, self._clock, heard=self._heard if self._company is not None else None)
 
     async def _subscribe(self, live: LiveConnection, *, after: int | None) -> StreamOpened:
         assert self._thread is not None, "there is a thread to follow"
@@ -330,11 +418,11 @@ def _text(message: _MessageFacts) -> str:
     return "\n\n".join(part.text for part in message.parts)
 
 
-async def examine(errand: Errand, clock: Clock) -> Report:
-    """One round of the check-up.
+async def examine(errand: Errand, clock: Clock, company: Company | None = None) -> Report:
+    """One round of the check-up, alone or in a company.
 
     Raises:
         InvalidInputError: the URL is none of a server.
     """
     async with open_rest(errand.url) as rest:
-        return await Checkup(errand, rest, clock).run()
+        return await Checkup(errand, rest, clock, company).run()

@@ -100,9 +100,10 @@ def decode_frame(frame: bytes, *, at: datetime, at_s: float) -> Received | None:
 class LiveConnection:
     """One open socket of the account. Made by ``open_live``. One task receives; any may send."""
 
-    def __init__(self, socket: ClientConnection, clock: Clock) -> None:
+    def __init__(self, socket: ClientConnection, clock: Clock, heard: list[bytes] | None = None) -> None:
         self._socket = socket
         self._clock = clock
+        self._heard = heard
         self._waiting: deque[Received] = deque()
         self._last_ref = 0
 
@@ -154,6 +155,8 @@ class LiveConnection:
                 frame = await self._socket.recv(decode=False)
             except ConnectionClosed as closed:
                 raise _lost(closed) from closed
+            if self._heard is not None:
+                self._heard.append(frame)
             try:
                 found = decode_frame(frame, at=self._clock.now(), at_s=self._clock.monotonic())
             except msgspec.DecodeError as error:
@@ -169,8 +172,12 @@ def _lost(closed: ConnectionClosed) -> ConnectionLostError:
 
 
 @asynccontextmanager
-async def open_live(rest: RestClient, clock: Clock) -> AsyncGenerator[LiveConnection]:
+async def open_live(
+    rest: RestClient, clock: Clock, *, heard: list[bytes] | None = None
+) -> AsyncGenerator[LiveConnection]:
     """A live connection of who has signed in; closed at the end of the block.
+
+    Every frame that is read is added to ``heard``, as it came.
 
     Raises:
         RefusedError: the server does not take the upgrade.
@@ -179,7 +186,7 @@ async def open_live(rest: RestClient, clock: Clock) -> AsyncGenerator[LiveConnec
     """
     socket = await _connect(rest)
     try:
-        live = LiveConnection(socket, clock)
+        live = LiveConnection(socket, clock, heard)
         try:
             async with asyncio.timeout(_OPEN_S):
                 first = await live.receive()

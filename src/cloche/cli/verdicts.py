@@ -122,7 +122,7 @@ def as_members(report: Report) -> dict[str, object]:
     }
 
 
-_STYLES = {Verdict.OK: "green", Verdict.SLOW: "yellow", Verdict.FAILED: "red", Verdict.SKIPPED: "dim"}
+VERDICT_STYLES = {Verdict.OK: "green", Verdict.SLOW: "yellow", Verdict.FAILED: "red", Verdict.SKIPPED: "dim"}
 
 
 def as_table(report: Report) -> Table:
@@ -136,7 +136,7 @@ def as_table(report: Report) -> Table:
     for check in report.checks:
         table.add_row(
             check.name.replace("_", " "),
-            Text(check.verdict.value, _STYLES[check.verdict]),
+            Text(check.verdict.value, VERDICT_STYLES[check.verdict]),
             "" if check.ms is None else f"{check.ms:.1f}",
             "" if check.limit_ms is None else f"{check.limit_ms:.0f}",
             Text(check.detail),
@@ -144,17 +144,24 @@ def as_table(report: Report) -> Table:
     return table
 
 
-def as_metrics(report: Report) -> CollectorRegistry:
-    """The report as gauges, for Prometheus."""
+def as_metrics(report: Report, *, is_ok: bool | None = None) -> CollectorRegistry:
+    """The report as gauges, for Prometheus; ``is_ok`` where more than its checks decides whether all was well."""
     registry = CollectorRegistry()
-    ok = Gauge("cloche_doctor_ok", "Whether every check of the last round was well.", ["url"], registry=registry)
-    at = Gauge("cloche_doctor_last_round_timestamp_seconds", "When it began.", ["url"], registry=registry)
-    check_ok = Gauge("cloche_doctor_check_ok", "Whether the check was well.", ["url", "check"], registry=registry)
-    seconds = Gauge("cloche_doctor_check_seconds", "What the check took.", ["url", "check"], registry=registry)
-    ok.labels(report.url).set(report.is_ok)
-    at.labels(report.url).set(report.at.timestamp())
+    overall = report.is_ok if is_ok is None else is_ok
+    check_ok, seconds = add_overall(registry, report.url, report.at, is_ok=overall)
     for check in report.checks:
         check_ok.labels(report.url, check.name).set(check.verdict is Verdict.OK)
         if check.ms is not None:
             seconds.labels(report.url, check.name).set(check.ms / 1000)
     return registry
+
+
+def add_overall(registry: CollectorRegistry, url: str, at: datetime, *, is_ok: bool) -> tuple[Gauge, Gauge]:
+    """The registry says when the round began and whether all was well; the gauges of each check: well, and seconds."""
+    ok = Gauge("cloche_doctor_ok", "Whether all was well in the last round.", ["url"], registry=registry)
+    began = Gauge("cloche_doctor_last_round_timestamp_seconds", "When it began.", ["url"], registry=registry)
+    check_ok = Gauge("cloche_doctor_check_ok", "Whether the check was well.", ["url", "check"], registry=registry)
+    seconds = Gauge("cloche_doctor_check_seconds", "What the check took.", ["url", "check"], registry=registry)
+    ok.labels(url).set(is_ok)
+    began.labels(url).set(at.timestamp())
+    return check_ok, seconds

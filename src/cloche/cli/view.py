@@ -14,6 +14,7 @@ from cloche.domain.events import (
     AgentStarted,
     AgentThinking,
     AgentTimedOut,
+    ApprovalDelegated,
     ApprovalRequested,
     ApprovalResolved,
     EventData,
@@ -105,6 +106,7 @@ class View:
             ToolProgress: self._tool_progress,
             ToolCompleted: self._tool_completed,
             ApprovalRequested: self._approval_requested,
+            ApprovalDelegated: self._approval_delegated,
             ApprovalResolved: self._approval_resolved,
             SubagentStarted: self._subagent_started,
             SubagentCompleted: self._subagent_completed,
@@ -213,6 +215,11 @@ class View:
             *self._line(f"? {shortened(event.question)}", WARNING),
             *self._line(f"  {printable(event.tool)} {shortened(event.arguments, limit=2000)}", TOOL),
         ]
+
+    def _approval_delegated(self, event: ApprovalDelegated) -> list[Piece]:
+        if event.to is None:
+            return self._line("  nobody else may answer any more", DIM)
+        return self._line(f"  {shortened(event.to_name or event.to)} may answer, too", DIM)
 
     def _approval_resolved(self, event: ApprovalResolved) -> list[Piece]:
         said = {"approve": "approved", "deny": "denied"}.get(event.decision, event.decision)

@@ -23,7 +23,10 @@ class AgentLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSpec:
-    """An agent's declaration: what can be run, under which name, with which model and tools."""
+    """An agent's declaration: what can be run, under which name, with which model and tools.
+
+    ``takes_over``: runs that another version began go on with this one, as far as their journal fits.
+    """
 
     name: str
     version: str
@@ -31,3 +34,8 @@ class AgentSpec:
     model: str
     tools: tuple[str, ...] = ()
     limits: AgentLimits = AgentLimits()
+    takes_over: bool = True
+
+    def continues(self, version: str) -> bool:
+        """Whether a run that was begun with that version of the agent may go on with this one."""
+        return self.takes_over or version == self.version

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from cloche.ids import ApprovalId, RunId, ThreadId
+from cloche.ids import ApprovalId, RunId, ThreadId, UserId
 
 DEFAULT_EXPIRY = timedelta(days=7)
 
@@ -31,9 +31,17 @@ class ApprovalDecision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """One question to a person. ``edited_arguments`` is set when the person changed them."""
+    """One question to a person.
+
+    Attributes:
+        user_id: whose run asks.
+        delegate_id: who may answer beside that user.
+        edited_arguments: set when the person who answered changed them.
+    """
 
     id: ApprovalId
+    user_id: UserId
+    delegate_id: UserId | None
     thread_id: ThreadId
     run_id: RunId
     tool_call_id: str

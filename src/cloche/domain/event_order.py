@@ -12,6 +12,9 @@ from cloche.domain.events import (
     TERMINAL_TYPES,
     AgentCompleted,
     AgentStarted,
+    ApprovalDelegated,
+    ApprovalRequested,
+    ApprovalResolved,
     Envelope,
     EventData,
     MessageCompleted,
@@ -73,6 +76,7 @@ class _Walk:
     closed_tools: set[str] = field(default_factory=set[str])
     open_messages: set[str] = field(default_factory=set[str])
     closed_messages: set[str] = field(default_factory=set[str])
+    open_approvals: set[str] = field(default_factory=set[str])
 
     def step(self, envelope: Envelope) -> None:
         seq, kind = envelope.seq, envelope.type
@@ -128,6 +132,8 @@ class _Walk:
                 self._check_tool(data, seq)
             case MessageDelta() | MessageCompleted():
                 self._check_message(data, seq)
+            case ApprovalRequested() | ApprovalDelegated() | ApprovalResolved():
+                self._check_approval(data, seq)
             case StepRestarted():
                 self.open_tools.discard(data.tool_call_id or "")
                 self.open_messages.discard(data.message_id or "")
@@ -156,6 +162,17 @@ class _Walk:
         else:
             self.open_messages.discard(message)
             self.closed_messages.add(message)
+
+    def _check_approval(self, data: ApprovalRequested | ApprovalDelegated | ApprovalResolved, seq: int) -> None:
+        approval = data.approval_id
+        match data:
+            case ApprovalRequested():
+                self.open_approvals.add(approval)
+            case ApprovalDelegated():
+                if approval not in self.open_approvals:
+                    self._break("delegated_while_open", seq, f"{data.type} of {approval}, which is not open")
+            case ApprovalResolved():
+                self.open_approvals.discard(approval)
 
     def _break(self, rule: str, seq: int, detail: str) -> None:
         self.violations.append(Violation(rule=rule, seq=seq, detail=detail))

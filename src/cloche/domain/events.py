@@ -127,6 +127,16 @@ class ApprovalRequested(EventData, frozen=True, kw_only=True):
     expires_at: str
 
 
+class ApprovalDelegated(EventData, frozen=True, kw_only=True):
+    """Another user may decide the approval, beside the one whose run waits; or, without ``to``, nobody else any more."""
+
+    type: ClassVar[str] = "approval_delegated"
+    approval_id: str
+    by: str
+    to: str | None = None
+    to_name: str | None = None
+
+
 class ApprovalResolved(EventData, frozen=True, kw_only=True):
     """The approval was decided, or expired."""
 
@@ -227,6 +237,7 @@ EVENTS: tuple[type[EventData], ...] = (
     ToolProgress,
     ToolCompleted,
     ApprovalRequested,
+    ApprovalDelegated,
     ApprovalResolved,
     SubagentStarted,
     SubagentCompleted,

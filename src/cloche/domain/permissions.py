@@ -24,6 +24,7 @@ class Permission(StrEnum):
     TOOLS_EXTERNAL = "tools:external"
     ADMIN_USERS = "admin:users"
     ADMIN_RUNS = "admin:runs"
+    ADMIN_REPAIRS = "admin:repairs"
     ADMIN_TENANT = "admin:tenant"
     ADMIN_AUDIT = "admin:audit"
     METRICS_READ = "metrics:read"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cloche.clock import Clock
-from cloche.domain.approvals import ApprovalState
+from cloche.domain.approvals import Approval, ApprovalState
+from cloche.domain.event_order import decoded
 from cloche.domain.events import (
     AgentCancelled,
     AgentCompleted,
@@ -20,12 +21,14 @@ from cloche.domain.events import (
     Receipt,
     ToolCompleted,
 )
+from cloche.domain.findings import STATE_TOLD
 from cloche.domain.messages import TextPart
 from cloche.domain.runs import ExecutionState, Failure, Run, RunRef
 from cloche.domain.scope import Scope
 from cloche.domain.steps import Step, StepKind, StepState
 from cloche.domain.usage import Usage
 from cloche.errors import (
+    AgentFailedError,
     AttemptsExhaustedError,
     DeadlineExceededError,
     RunCancelledError,
@@ -33,12 +36,13 @@ from cloche.errors import (
     ToolOutcomeUnknownError,
     ToolStoppedError,
 )
-from cloche.events.codec import draft
+from cloche.events.codec import decode, draft
 from cloche.events.log import EventLog
 from cloche.execution.writer import MessageDraft, Unsent, keep_messages
 from cloche.ids import MessageId
 from cloche.storage.approvals import ApprovalRepository
 from cloche.storage.database import Transaction
+from cloche.storage.events import EventRepository
 from cloche.storage.messages import MessageRepository
 from cloche.storage.runs import RunRepository
 from cloche.storage.steps import StepRepository
@@ -168,6 +172,98 @@ class RunEndings:
         await runs.admit(tx, following, at=self._clock.now())
         return RunRef(tenant_id=run.ref.tenant_id, user_id=run.ref.user_id, thread_id=run.thread_id, run_id=following)
 
+    async def end_as_told(self, tx: Transaction, scope: Scope, run: Run) -> Ended:
+        """The run, which is live, ends as its log already tells.
+
+        Raises:
+            IllegalTransitionError: a run in that state cannot end so.
+        """
+        known = await EventRepository(scope).find_end(tx, run.thread_id, run.id, after=run.first_seq - 1)
+        assert known is not None, "the caller has seen the event in this transaction"
+        now, envelope = self._clock.now(), decode(known.body)
+        told = decoded(envelope)
+        to, usage, failure = STATE_TOLD[envelope.type], run.usage, None
+        if isinstance(told, AgentCompleted):
+            usage = told.usage
+        elif isinstance(told, AgentFailed | AgentTimedOut | AgentCancelled):
+            failure = Failure(code=told.code, message=told.message, retryable=told.retryable)
+            if told.code == AttemptsExhaustedError.code:
+                to = ExecutionState.DEAD
+        await RunRepository(scope).end(
+            tx, run.id, to, at=now, epoch=None, last_seq=known.seq, usage=usage, failure=failure
+        )
+        return await self._settle(tx, scope, run, to, code=None if failure is None else failure.code, now=now)
+
+    async def complete_end(self, tx: Transaction, scope: Scope, run: Run) -> Ended:
+        """The run, whose state says how it ended, is over for everybody: its log tells so, and its row says where.
+
+        An event that tells it is written only where there is none.
+        """
+        now, events = self._clock.now(), EventRepository(scope)
+        known = await events.find_end(tx, run.thread_id, run.id, after=run.first_seq - 1)
+        if known is None:
+            last = await self._event_of(tx, scope, run, now)
+            told = [*await self._open_ends(tx, scope, run, now, owned=False), last]
+            drafts = [
+                draft(event, thread_id=run.thread_id, run_id=run.id, at=now, agent=run.agent, trace_id=run.trace_id)
+                for event in told
+            ]
+            known = (await self._log.append(tx, scope, run.thread_id, drafts, at=now))[-1]
+        await RunRepository(scope).close(tx, run.id, last_seq=known.seq, at=now)
+        code = None if run.failure is None else run.failure.code
+        return await self._settle(tx, scope, run, run.state, code=code, now=now)
+
+    async def close_execution(self, tx: Transaction, scope: Scope, run: Run, epoch: int) -> None:
+        """The execution, which is none of a worker's any more, has its end."""
+        told = _EXECUTION_ENDS.get(run.state) if epoch == run.epoch else None
+        await RunRepository(scope).end_execution(tx, run.id, epoch, told or "lost", at=self._clock.now())
+
+    async def close_steps(self, tx: Transaction, scope: Scope, run: Run) -> list[Step]:
+        """The steps that had no outcome, which the journal now has as failed: the run is over, nobody makes them good."""
+        steps, now = StepRepository(scope), self._clock.now()
+        open_ones = [step for step in await steps.list(tx, run.id) if step.state is StepState.STARTED]
+        for step in open_ones:
+            await steps.put(tx, run.id, replace(step, state=StepState.FAILED, ended_at=now))
+        return open_ones
+
+    async def withdraw(self, tx: Transaction, scope: Scope, approval: Approval) -> None:
+        """The open approval of a run that is over is cancelled, and the thread's log tells so.
+
+        The event is none of the run's: the story of a run has its last event, and nothing comes after it.
+        """
+        now = self._clock.now()
+        await self._resolve(tx, scope, approval, now)
+        event = ApprovalResolved(approval_id=approval.id, decision="cancelled")
+        drafted = draft(event, thread_id=approval.thread_id, run_id=None, at=now)
+        await self._log.append(tx, scope, approval.thread_id, [drafted], at=now, moves_thread=False)
+
+    async def _settle(
+        self, tx: Transaction, scope: Scope, run: Run, to: ExecutionState, *, code: str | None, now: datetime
+    ) -> Ended:
+        """What else belongs to an end that is in the log and in the run's row."""
+        if run.epoch:
+            await RunRepository(scope).end_execution(tx, run.id, run.epoch, _EXECUTION_ENDS[to], at=now)
+            await self.close_steps(tx, scope, run)
+        return Ended(state=to, code=code, following=await self.admit_next(tx, scope, run))
+
+    async def _event_of(self, tx: Transaction, scope: Scope, run: Run, now: datetime) -> EventData:
+        """The event that tells of an end which only the run's row knows."""
+        if run.state is ExecutionState.COMPLETED:
+            started = run.state_times.get(ExecutionState.STARTING, run.created_at)
+            ended = run.state_times.get(run.state, now)
+            message = await MessageRepository(scope).find_last(tx, run.thread_id, run.id, after=run.first_seq)
+            return AgentCompleted(
+                message_id=message, usage=run.usage, duration_ms=int((ended - started).total_seconds() * 1000)
+            )
+        failure = run.failure or _failure(AgentFailedError("the run ended, and nothing says why"))
+        if run.state is ExecutionState.CANCELLED:
+            receipt = await self.receipt_of(tx, scope, run)
+            return AgentCancelled(
+                code=failure.code, message=failure.message, retryable=failure.retryable, receipt=receipt
+            )
+        kind = AgentTimedOut if run.state is ExecutionState.TIMEOUT else AgentFailed
+        return kind(code=failure.code, message=failure.message, retryable=failure.retryable)
+
     async def _end(
         self,
         tx: Transaction,
@@ -244,24 +340,26 @@ class RunEndings:
         """What tells of calls and questions that the run's end closes. ``owned``: by the execution that runs them."""
         if not run.epoch:
             return []
-        steps = StepRepository(scope)
         found: list[EventData] = []
-        for step in await steps.list(tx, run.id):
-            if step.state is not StepState.STARTED:
-                continue
+        for step in await self.close_steps(tx, scope, run):
             if step.kind in (StepKind.TOOL, StepKind.APPROVAL):
                 found += await self._withdraw(tx, scope, run, step, now)
             if step.kind is StepKind.TOOL:
-                found.append(_unfinished(step, now, ToolStoppedError() if owned else _unknown(step)))
+                is_stopped = owned and step.epoch == run.epoch
+                found.append(_unfinished(step, now, ToolStoppedError() if is_stopped else _unknown(step)))
         return found
 
     async def _withdraw(self, tx: Transaction, scope: Scope, run: Run, step: Step, now: datetime) -> list[EventData]:
-        approvals = ApprovalRepository(scope)
-        approval = await approvals.of_call(tx, run.id, step.reference)
+        approval = await ApprovalRepository(scope).of_call(tx, run.id, step.reference)
         if approval is None or approval.state is not ApprovalState.PENDING:
             return []
-        await approvals.resolve(tx, approval.id, ApprovalState.CANCELLED, by=None, edited=None, at=now)
+        await self._resolve(tx, scope, approval, now)
         return [ApprovalResolved(approval_id=approval.id, decision="cancelled")]
+
+    async def _resolve(self, tx: Transaction, scope: Scope, approval: Approval, now: datetime) -> bool:
+        return await ApprovalRepository(scope).resolve(
+            tx, approval.id, ApprovalState.CANCELLED, by=None, edited=None, at=now
+        )
 
 
 def _unknown(step: Step) -> ToolOutcomeUnknownError:
@@ -279,6 +377,8 @@ def _unfinished(step: Step, now: datetime, error: ToolError) -> EventData:
 
 
 def _failure(
-    error: AttemptsExhaustedError | DeadlineExceededError | RunCancelledError, *, retryable: bool = False
+    error: AgentFailedError | AttemptsExhaustedError | DeadlineExceededError | RunCancelledError,
+    *,
+    retryable: bool = False,
 ) -> Failure:
     return Failure(code=error.code, message=error.message, retryable=retryable or error.retryable)

@@ -16,7 +16,6 @@ from cloche.domain.events import Receipt
 from cloche.domain.messages import Message
 from cloche.domain.runs import ExecutionState, Failure, Run
 from cloche.domain.scope import Scope
-from cloche.domain.steps import Step
 from cloche.domain.text import sound_text
 from cloche.domain.usage import Usage
 from cloche.errors import (
@@ -27,6 +26,7 @@ from cloche.errors import (
     LeaseLostError,
 )
 from cloche.events.log import EventLog
+from cloche.execution.claiming import Claimed
 from cloche.execution.control import RunControl, StopReason
 from cloche.execution.endings import Ended, RunEndings
 from cloche.execution.patience import patiently
@@ -35,7 +35,6 @@ from cloche.execution.run_handle import RunHandle
 from cloche.execution.supervision import Ending, Supervised
 from cloche.execution.waiting import Waiting
 from cloche.execution.writer import Entry, RunWriter, Unsent
-from cloche.ids import ExecutionId
 from cloche.storage.database import Database, Transaction
 from cloche.storage.messages import MessageRepository
 from cloche.storage.runs import RunRepository
@@ -44,18 +43,6 @@ from cloche.telemetry import LogEvent, Telemetry, count
 T = TypeVar("T")
 
 HISTORY_MESSAGES = 40
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """A run that this process owns, with everything an execution needs to begin."""
-
-    run: Run
-    execution_id: ExecutionId
-    scope: Scope
-    message: Message
-    steps: Sequence[Step]
-    refusal: ClocheError | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from cloche.clock import Clock
 from cloche.domain.agents import AgentSpec
 from cloche.domain.approvals import Approval
 from cloche.domain.events import MessageCreated, RunQueued
-from cloche.domain.messages import MAX_CLIENT_MESSAGE_ID, MessageRole, Part
+from cloche.domain.messages import MAX_CLIENT_MESSAGE_ID, Message, MessageRole, Part
 from cloche.domain.runs import ExecutionState, OnBusy, OnPendingApproval, Run, RunRef
 from cloche.domain.scope import Scope
 from cloche.domain.threads import title_from
@@ -31,7 +32,9 @@ from cloche.errors import (
 from cloche.events.codec import draft
 from cloche.events.log import EventLog
 from cloche.execution.cancellation import Cancellation
+from cloche.execution.claiming import Begun, Claimed, Claiming
 from cloche.execution.program import Programs
+from cloche.execution.worker import Seat, Worker
 from cloche.ids import MessageId, RequestId, RunId, ThreadId, TraceId
 from cloche.storage.approvals import ApprovalRepository
 from cloche.storage.database import Database, Transaction
@@ -70,6 +73,7 @@ class _Outcome:
     accepted: Accepted
     offers: Sequence[RunRef]
     signals: Sequence[RunRef]
+    claimed: Claimed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,10 @@ class _Asked:
 
 
 class Intake:
-    """The way in for messages."""
+    """The way in for messages.
+
+    A run that its process's worker can take at once begins in the transaction that accepts it; any other is offered.
+    """
 
     def __init__(
         self,
@@ -100,6 +107,7 @@ class Intake:
         telemetry: Telemetry,
         programs: Programs,
         cancellation: Cancellation,
+        worker: Worker | None,
     ) -> None:
         self._database = database
         self._log = log
@@ -108,6 +116,7 @@ class Intake:
         self._telemetry = telemetry
         self._programs = programs
         self._cancellation = cancellation
+        self._worker = worker
         self._draining = False
 
     def close(self) -> None:
@@ -146,14 +155,26 @@ class Intake:
             trace_id=trace_id or TraceId.new(),
         )
 
+        worker = self._worker
+        seat = None if worker is None else worker.reserve(asked.run_id)
+
         async def work(tx: Transaction) -> Accepted:
-            outcome = await self._accept(tx, asked)
-            tx.after_commit(lambda: self._tell(outcome))
+            outcome = await self._accept(tx, asked, None if seat is None or worker is None else worker.claiming)
+            tx.after_commit(lambda: self._tell(outcome, seat))
             return outcome.accepted
 
-        return await self._database.write(work)
+        try:
+            return await self._database.write(work)
+        except asyncio.CancelledError:
+            if worker is not None and seat is not None:
+                worker.release_unless_begun(seat)
+            raise
+        except BaseException:
+            if worker is not None and seat is not None:
+                worker.release(seat)
+            raise
 
-    async def _accept(self, tx: Transaction, asked: _Asked) -> _Outcome:
+    async def _accept(self, tx: Transaction, asked: _Asked, claiming: Claiming | None) -> _Outcome:
         scope, sending = asked.scope, asked.sending
         known = await self._find_known(tx, scope, sending, asked.digest)
         if known is not None:
@@ -168,13 +189,17 @@ class Intake:
             by=scope.user_id,
             client_message_id=sending.client_message_id,
         )
+        begun = None if blockers or claiming is None else await claiming.begin(tx, run)
         drafts = [
             draft(event, thread_id=thread_id, run_id=run.id, at=run.created_at, trace_id=run.trace_id)
             for event in (created, RunQueued(position=blockers, reason=reason))
         ]
-        stored = await self._log.append(tx, scope, thread_id, drafts, at=run.created_at)
-        await self._insert(tx, asked, replace(run, first_seq=stored[0].seq), is_admitted=not blockers)
-        if not blockers:
+        stored = await self._log.append(
+            tx, scope, thread_id, drafts if begun is None else [*drafts, begun.started], at=run.created_at
+        )
+        run = replace(run if begun is None else begun.run, first_seq=stored[0].seq)
+        await self._insert(tx, asked, run, is_admitted=not blockers, worker=claiming and begun and claiming.worker)
+        if not blockers and begun is None:
             offers = [*offers, run.ref]
         accepted = Accepted(
             thread_id=str(thread_id), message_id=str(run.message_id), run_id=str(run.id), seq=stored[0].seq
@@ -183,7 +208,8 @@ class Intake:
             await MessageRepository(scope).keep_answer(
                 tx, _key(sending), asked.digest, msgspec.json.encode(accepted), at=run.created_at
             )
-        return _Outcome(accepted=accepted, offers=offers, signals=signals)
+        claimed = None if begun is None else _claimed(asked, run, begun)
+        return _Outcome(accepted=accepted, offers=offers, signals=signals, claimed=claimed)
 
     async def _thread(self, tx: Transaction, asked: _Asked) -> ThreadId:
         thread_id = asked.sending.thread_id
@@ -193,8 +219,13 @@ class Intake:
         await ThreadRepository(asked.scope).create(tx, asked.new_thread, title=title, metadata={}, at=self._clock.now())
         return asked.new_thread
 
-    def _tell(self, outcome: _Outcome) -> None:
+    def _tell(self, outcome: _Outcome, seat: Seat | None) -> None:
         """Workers hear of what was committed, whether or not the sender is still there."""
+        if self._worker is not None and seat is not None:
+            if outcome.claimed is not None:
+                self._worker.begin(seat, outcome.claimed)
+            else:
+                self._worker.release(seat)
         for ref in outcome.signals:
             self._bus.signal_cancel(ref)
         for ref in outcome.offers:
@@ -202,7 +233,7 @@ class Intake:
         if not outcome.accepted.replayed:
             self._telemetry.figures.runs_accepted += 1
 
-    async def _insert(self, tx: Transaction, asked: _Asked, run: Run, *, is_admitted: bool) -> None:
+    async def _insert(self, tx: Transaction, asked: _Asked, run: Run, *, is_admitted: bool, worker: str | None) -> None:
         await MessageRepository(asked.scope).create(
             tx,
             run.message_id,
@@ -215,7 +246,7 @@ class Intake:
             client_message_id=asked.sending.client_message_id,
             body_digest=asked.digest,
         )
-        await RunRepository(asked.scope).create(tx, run, is_admitted=is_admitted)
+        await RunRepository(asked.scope).create(tx, run, is_admitted=is_admitted, worker=worker)
 
     async def _find_known(self, tx: Transaction, scope: Scope, sending: Sending, digest: bytes) -> Accepted | None:
         messages = MessageRepository(scope)
@@ -293,6 +324,20 @@ def _pending_run(asked: _Asked, thread_id: ThreadId, at: datetime) -> Run:
         created_at=at,
         state_times={},
     )
+
+
+def _claimed(asked: _Asked, run: Run, begun: Begun) -> Claimed:
+    message = Message(
+        id=run.message_id,
+        thread_id=run.thread_id,
+        run_id=run.id,
+        seq=run.first_seq,
+        role=MessageRole.USER,
+        parts=asked.sending.parts,
+        client_message_id=asked.sending.client_message_id,
+        created_at=run.created_at,
+    )
+    return Claimed(run=run, execution_id=begun.execution_id, scope=begun.scope, message=message, steps=(), refusal=None)
 
 
 def _check_client_id(value: str) -> None:

@@ -38,7 +38,10 @@ class Programs(Protocol):
         ...
 
     def find(self, agent: str, version: str) -> AgentSpec | None:
-        """The declaration of the agent in that version; None when this process does not have it. From any thread."""
+        """The declaration of the agent that goes on with a run which that version began; None when this process has none.
+
+        From any thread.
+        """
         ...
 
     async def prepare(self, agent: str) -> None:
@@ -50,9 +53,9 @@ class Programs(Protocol):
         ...
 
     def make(self, agent: str, version: str) -> tuple[AgentSpec, Program]:
-        """A fresh program for one run.
+        """A fresh program for one run, which that version of the agent began.
 
         Raises:
-            AgentUnavailableError: this process does not have that agent in that version.
+            AgentUnavailableError: this process does not have that agent, or in a version that does not take over the run.
         """
         ...

@@ -41,7 +41,7 @@ class Recovery:
         """
         runs = await self._database.read(self._claims.unfinished)
         for run in runs:
-            offer = await self._database.write(lambda tx, run=run: self._recover(tx, run))
+            offer = await self._database.write(lambda tx, run=run: self.recover(tx, run))
             if offer is not None:
                 self._bus.offer(offer)
         return len(runs)
@@ -52,14 +52,15 @@ class Recovery:
         for ref in await self._database.read(self._claims.offered):
             self._bus.offer(ref)
         for ref, approval_id in await self._database.read(lambda tx: self._claims.expired_approvals(tx, at=now)):
-            await self._database.write(lambda tx, ref=ref, found=approval_id: self._expire(tx, ref, ApprovalId(found)))
+            await self._database.write(lambda tx, ref=ref, found=approval_id: self.expire(tx, ref, ApprovalId(found)))
             self._bus.offer(ref)
 
     async def counts(self) -> dict[ExecutionState, int]:
         """How many runs are in each live state."""
         return await self._database.read(self._claims.counts)
 
-    async def _recover(self, tx: Transaction, run: Run) -> RunRef | None:
+    async def recover(self, tx: Transaction, run: Run) -> RunRef | None:
+        """The run, which nobody works on, is ended or may be claimed again; whom to offer after the commit."""
         scope = Scope(tenant_id=run.ref.tenant_id, user_id=run.ref.user_id)
         runs, now = RunRepository(scope), self._clock.now()
         if run.state is ExecutionState.CANCELLING:
@@ -85,7 +86,8 @@ class Recovery:
             return following or run.ref
         return None
 
-    async def _expire(self, tx: Transaction, ref: RunRef, approval_id: ApprovalId) -> None:
+    async def expire(self, tx: Transaction, ref: RunRef, approval_id: ApprovalId) -> None:
+        """The approval has expired, unless it was resolved before; its run goes on when it is offered."""
         scope = Scope(tenant_id=ref.tenant_id, user_id=ref.user_id)
         now = self._clock.now()
         if not await ApprovalRepository(scope).resolve(

@@ -248,7 +248,7 @@ class RunHandle:
         index, digest = self._number(payload)
         recorded = self._recorded.get(index)
         if recorded is not None:
-            _check_same(recorded, kind, name, digest)
+            self._check_same(recorded, kind, name, digest)
             if recorded.state is not StepState.STARTED:
                 return self._replay(recorded)
             handle = self._restarted(recorded, digest)
@@ -317,6 +317,31 @@ class RunHandle:
             raise AgentOutputTooLargeError(
                 f"the agent wrote more than {limit} characters in one run", details={"limit": limit}
             )
+
+    def require_whole_replay(self) -> None:
+        """Return when the agent asked for every step that an earlier attempt took; called when it has ended well.
+
+        Raises:
+            JournalMismatchError: it left one out.
+        """
+        left_out = [step for index, step in sorted(self._recorded.items()) if index >= self._next]
+        if left_out:
+            raise self._mismatch(left_out[0], "ended without it")
+
+    def _check_same(self, recorded: Step, kind: StepKind, name: str, digest: bytes) -> None:
+        if (recorded.kind, recorded.name, recorded.input_digest) != (kind, name, digest):
+            other_input = "" if (recorded.kind, recorded.name) != (kind, name) else " with other input"
+            raise self._mismatch(recorded, f"asked for {kind} {name!r}{other_input}")
+
+    def _mismatch(self, recorded: Step, what: str) -> JournalMismatchError:
+        begun, present = self.run.agent_version, self.spec.version
+        versions = (
+            "" if begun == present else f"; version {begun} of the agent began the run, this is version {present}"
+        )
+        return JournalMismatchError(
+            f"step {recorded.index} of the run was {recorded.kind} {recorded.name!r}; on replay the agent {what}{versions}",
+            details={"step": recorded.index},
+        )
 
     def _number(self, payload: bytes) -> tuple[int, bytes]:
         index = self._next
@@ -405,6 +430,8 @@ class RunHandle:
         now = self.clock.now()
         approval = Approval(
             id=ApprovalId.new(),
+            user_id=self.run.ref.user_id,
+            delegate_id=None,
             thread_id=self.run.thread_id,
             run_id=self.run.id,
             tool_call_id=step.reference,
@@ -455,15 +482,6 @@ def _question(tool: str, question: str, arguments: Mapping[str, object], schema:
 
 def _shown(kind: StepKind, name: str) -> str:
     return f"{kind}:{name}"
-
-
-def _check_same(recorded: Step, kind: StepKind, name: str, digest: bytes) -> None:
-    if (recorded.kind, recorded.name, recorded.input_digest) != (kind, name, digest):
-        raise JournalMismatchError(
-            f"step {recorded.index} of the run was {recorded.kind} {recorded.name!r}; on replay the agent asked for "
-            f"{kind} {name!r}" + ("" if recorded.name != name else " with other input"),
-            details={"step": recorded.index},
-        )
 
 
 def _recorded_error(kept: _Recorded) -> ClocheError:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from cloche.bus.local import Bus
 from cloche.clock import Clock
-from cloche.domain.events import AgentStarted
-from cloche.domain.permissions import Role, permissions_of
-from cloche.domain.runs import ExecutionState, Run, RunRef
-from cloche.domain.scope import Scope, SystemScope
-from cloche.errors import ClocheError, PermissionDeniedError, StorageError
-from cloche.events.codec import draft
+from cloche.domain.runs import RunRef
+from cloche.errors import StorageError
 from cloche.events.log import EventLog
+from cloche.execution.claiming import Claimed, Claiming
 from cloche.execution.control import ActiveRuns, RunControl, StopReason
-from cloche.execution.executor import Claimed, Executor
+from cloche.execution.executor import Executor
 from cloche.execution.program import Programs
-from cloche.ids import ExecutionId, RunId
-from cloche.storage.claims import ClaimRepository, OwnerRow
-from cloche.storage.database import Database, Transaction
-from cloche.storage.messages import MessageRepository
-from cloche.storage.runs import RunRepository
-from cloche.storage.steps import StepRepository
+from cloche.ids import RunId
+from cloche.storage.database import Database
 from cloche.telemetry import LogEvent, Telemetry
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A place of the worker that is held for a run which is being accepted."""
+
+    run_id: RunId
+    control: RunControl = field(default_factory=RunControl)
+    is_held: bool = True
 
 
 class Worker:
@@ -46,22 +49,22 @@ class Worker:
         executor: Executor,
         concurrency: int,
     ) -> None:
-        self._name = name
         self._database = database
-        self._log = log
-        self._programs = programs
         self._bus = bus
         self._clock = clock
         self._telemetry = telemetry
         self._executor = executor
-        self._slots = asyncio.Semaphore(concurrency)
-        self._claims = ClaimRepository(SystemScope(purpose="claim runs for execution"))
+        self._free = concurrency
+        self._freed = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._deciding: set[asyncio.Task[None]] = set()
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._working = 0
         self._offered_again: dict[RunId, RunRef] = {}
         self.active = ActiveRuns()
+        self.claiming = Claiming(worker=name, log=log, programs=programs, clock=clock)
         bus.on_cancel(self._cancel)
 
     @property
@@ -75,15 +78,64 @@ class Worker:
         Cancellation: every execution is stopped; its run is recovered by the next process.
         """
         async with asyncio.TaskGroup() as group:
-            while True:
-                await self._slots.acquire()
-                ref = await self._bus.take()
-                if self._draining:
-                    self._slots.release()
-                    continue
-                self._working += 1
-                self._idle.clear()
-                group.create_task(self._work(ref))
+            self._group = group
+            try:
+                while True:
+                    await self._take_slot()
+                    ref = await self._bus.take()
+                    if self._draining:
+                        self._free_slot()
+                        continue
+                    self._come_to_work()
+                    group.create_task(self._work(ref))
+            finally:
+                self._group = None
+
+    def reserve(self, run_id: RunId) -> Seat | None:
+        """A place here for a run that is being accepted; None when it has to wait its turn, as others do.
+
+        The place is held until ``begin`` or ``release``.
+        """
+        if self._group is None or self._draining or not self._free or self._bus.depth:
+            return None
+        self._free -= 1
+        self._come_to_work()
+        seat = Seat(run_id)
+        self.active.add(run_id, seat.control)
+        return seat
+
+    def begin(self, seat: Seat, claimed: Claimed) -> None:
+        """The run, which was claimed in the transaction that accepted it, is being executed."""
+        seat.is_held = False
+        if self._group is None:
+            self._leave(seat.run_id, seat.control)  # the next process recovers it
+            return
+        self._tell_claimed(claimed)
+        self._group.create_task(self._execute(claimed, seat.control))
+
+    def release(self, seat: Seat) -> None:
+        """The place is free again, unless its run has begun."""
+        if seat.is_held:
+            seat.is_held = False
+            self._leave(seat.run_id, seat.control)
+
+    def release_unless_begun(self, seat: Seat) -> None:
+        """The place is free again as soon as it is known that the transaction of its run did not begin it.
+
+        For a caller who went away while it was under way.
+        """
+        deciding = asyncio.get_running_loop().create_task(self._release_unless_begun(seat))
+        self._deciding.add(deciding)
+        deciding.add_done_callback(self._deciding.discard)
+
+    async def _release_unless_begun(self, seat: Seat) -> None:
+        try:
+            # Transactions are decided in their order: after this one, the run's is.
+            await self._database.ping()
+        except StorageError:
+            pass
+        finally:
+            self.release(seat)
 
     async def drain(self, grace: timedelta) -> None:
         """Nothing is executed here any more: what ended within ``grace`` has ended, the rest is released."""
@@ -102,20 +154,50 @@ class Worker:
         control = RunControl()
         try:
             claimed = await self._claim(ref, control)
-            if claimed is not None:
-                await self._executor.execute(claimed, control)
         except StorageError as error:
             # Not claimed: the sweep offers the run again when the database answers.
             self._telemetry.warning(LogEvent.RUN_WRITE_RETRIED, run=ref.run_id, attempt=0, code=error.code, delay_s=0.0)
+            claimed = None
         except Exception as error:
             self._telemetry.error(LogEvent.RUN_ABANDONED, error, run=ref.run_id)
+            claimed = None
+        except BaseException:
+            self._leave(ref.run_id, control)
+            raise
+        if claimed is None:
+            self._leave(ref.run_id, control)
+            return
+        await self._execute(claimed, control)
+
+    async def _execute(self, claimed: Claimed, control: RunControl) -> None:
+        try:
+            await self._executor.execute(claimed, control)
+        except Exception as error:
+            self._telemetry.error(LogEvent.RUN_ABANDONED, error, run=claimed.run.id)
         finally:
-            self.active.remove(ref.run_id, control)
-            self._offer_again(ref.run_id)
-            self._slots.release()
-            self._working -= 1
-            if not self._working:
-                self._idle.set()
+            self._leave(claimed.run.id, control)
+
+    async def _take_slot(self) -> None:
+        while not self._free:
+            self._freed.clear()
+            await self._freed.wait()
+        self._free -= 1
+
+    def _free_slot(self) -> None:
+        self._free += 1
+        self._freed.set()
+
+    def _come_to_work(self) -> None:
+        self._working += 1
+        self._idle.clear()
+
+    def _leave(self, run_id: RunId, control: RunControl) -> None:
+        self.active.remove(run_id, control)
+        self._offer_again(run_id)
+        self._free_slot()
+        self._working -= 1
+        if not self._working:
+            self._idle.set()
 
     def _offer_again(self, run_id: RunId) -> None:
         if run_id not in self.active and run_id in self._offered_again:
@@ -127,59 +209,14 @@ class Worker:
             self._offered_again[ref.run_id] = ref
             return None
         self.active.add(ref.run_id, control)
-        execution_id = ExecutionId.new()
-
-        async def work(tx: Transaction) -> Claimed | None:
-            now = self._clock.now()
-            run = await self._claims.claim(tx, ref, worker=self._name, execution_id=execution_id, at=now)
-            if run is None:
-                return None
-            owner, grants = await self._claims.owner(tx, ref)
-            scope, refusal = _scope_of(run, owner, grants)
-            message = await MessageRepository(scope).get(tx, run.message_id)
-            if refusal is None:
-                await self._start(tx, scope, run, execution_id)
-            steps = await StepRepository(scope).list(tx, run.id) if run.epoch > 1 else []
-            return Claimed(
-                run=run,
-                execution_id=execution_id,
-                scope=scope,
-                message=message,
-                steps=steps,
-                refusal=refusal,
-            )
-
-        claimed = await self._database.write(work)
+        claimed = await self._database.write(lambda tx: self.claiming.claim(tx, ref))
         if claimed is not None:
-            if claimed.run.attempt == 1:
-                waited = self._clock.now() - claimed.run.created_at
-                self._telemetry.figures.first_event.observe(waited.total_seconds())
-            self._telemetry.info(
-                LogEvent.RUN_CLAIMED, run=ref.run_id, thread=ref.thread_id, attempt=claimed.run.attempt
-            )
+            self._tell_claimed(claimed)
         return claimed
 
-    async def _start(self, tx: Transaction, scope: Scope, run: Run, execution_id: ExecutionId) -> None:
-        """The run is running, and says so, where this process has its agent."""
-        spec = self._programs.find(run.agent, run.agent_version)
-        if spec is None:
-            return
-        now = self._clock.now()
-        await RunRepository(scope).move(tx, run.id, ExecutionState.RUNNING, at=now, epoch=run.epoch)
-        started = draft(
-            AgentStarted(agent=spec.name, version=spec.version, model=spec.model, attempt=run.attempt),
-            thread_id=run.thread_id,
-            run_id=run.id,
-            at=now,
-            execution_id=execution_id,
-            trace_id=run.trace_id,
-        )
-        await self._log.append(tx, scope, run.thread_id, [started], at=now, moves_thread=False)
-
-
-def _scope_of(run: Run, owner: OwnerRow | None, grants: frozenset[str]) -> tuple[Scope, ClocheError | None]:
-    assert run.state is ExecutionState.STARTING
-    open_owner = owner is not None and owner.status == "active" and owner.tenant_status == "active"
-    permissions = permissions_of(Role(owner.role), grants) if owner is not None and open_owner else frozenset[str]()
-    scope = Scope(tenant_id=run.ref.tenant_id, user_id=run.ref.user_id, permissions=permissions)
-    return scope, None if open_owner else PermissionDeniedError("the user or tenant of this run is disabled")
+    def _tell_claimed(self, claimed: Claimed) -> None:
+        run = claimed.run
+        if run.attempt == 1:
+            waited = self._clock.now() - run.created_at
+            self._telemetry.figures.first_event.observe(waited.total_seconds())
+        self._telemetry.info(LogEvent.RUN_CLAIMED, run=run.id, thread=run.thread_id, attempt=run.attempt)

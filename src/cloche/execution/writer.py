@@ -28,6 +28,7 @@ from cloche.storage.steps import StepRepository
 from cloche.storage.usage import UsageRepository
 from cloche.telemetry import Telemetry
 
+GATHER_S = 0.005
 DELTA_WINDOW_S = 0.03
 DELTA_BYTES = 2048
 BACKLOG_BYTES = 64 * 1024
@@ -118,13 +119,12 @@ class RunWriter:
         return self._failure
 
     def put(self, entry: Entry) -> None:
-        """The entry will be durable soon, after everything put before; it is dropped when the execution is over."""
-        if self._ended:
-            return
-        self._close_delta()
-        entry.at = self._clock.now()
-        self._buffer.append(entry)
-        self._wake.set()
+        """The entry will be durable soon, after everything put before; it is dropped when the execution is over.
+
+        What is put within ``GATHER_S`` is written together.
+        """
+        self._add(entry)
+        self._due_within(GATHER_S)
 
     async def write(self, entry: Entry) -> None:
         """The entry, and everything put before it, is durable.
@@ -134,11 +134,11 @@ class RunWriter:
         Raises:
             LeaseLostError: another execution owns the run; nothing was written.
         """
-        self.put(entry)
+        self._add(entry)
         await self.flush()
 
     async def delta(self, message_id: MessageId, text: str) -> None:
-        """The text is the message's next piece. The first of a message is written at once, the others are joined.
+        """The text is the message's next piece. The first of a message is written soon, the others are joined.
 
         Returns at once while less than 64 KiB wait, else once they are durable.
         """
@@ -152,9 +152,9 @@ class RunWriter:
         self._last_message = message_id
         if first or self._delta_size >= DELTA_BYTES:
             self._close_delta()
-            self._due()
+            self._due_within(GATHER_S)
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(DELTA_WINDOW_S, self._due)
+            self._due_within(DELTA_WINDOW_S)
         if self._backlog > BACKLOG_BYTES:
             await self.flush()
 
@@ -253,6 +253,22 @@ class RunWriter:
             if not waiter.done():
                 waiter.set_exception(error)
         self._waiters = []
+
+    def _add(self, entry: Entry) -> None:
+        if self._ended:
+            return
+        self._close_delta()
+        entry.at = self._clock.now()
+        self._buffer.append(entry)
+
+    def _due_within(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        at = loop.time() + seconds
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(at, self._due)
 
     def _due(self) -> None:
         if self._timer is not None:

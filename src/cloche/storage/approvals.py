@@ -12,21 +12,24 @@ from cloche.clock import from_micros, to_micros
 from cloche.domain.approvals import Approval, ApprovalState
 from cloche.domain.scope import Scope
 from cloche.errors import NotFoundError
-from cloche.ids import ApprovalId, RunId, ThreadId
+from cloche.ids import ApprovalId, RunId, ThreadId, UserId
 from cloche.storage.database import Transaction
 from cloche.storage.pages import Page, PageRequest, cursor_of
 
 _COLUMNS = (
-    "id, thread_id, run_id, tool_call_id, tool, question, arguments, schema, state, created_at, expires_at, decided_at, "
-    "decided_by, edited_arguments"
+    "id, user_id, delegate_id, thread_id, run_id, tool_call_id, tool, question, arguments, schema, state, created_at, "
+    "expires_at, decided_at, decided_by, edited_arguments"
 )
 _OWN = "tenant_id = ? AND user_id = ?"
+_GIVEN = "tenant_id = ? AND delegate_id = ?"
 
 
 class ApprovalRow(NamedTuple):
     """What the database holds of an approval; JSON columns are still bytes."""
 
     id: str
+    user_id: str
+    delegate_id: str | None
     thread_id: str
     run_id: str
     tool_call_id: str
@@ -43,7 +46,7 @@ class ApprovalRow(NamedTuple):
 
 
 class ApprovalRepository:
-    """The approvals of one user's runs."""
+    """The approvals of one user's runs, and those of others that were given to the user to decide."""
 
     def __init__(self, scope: Scope) -> None:
         self._tenant = str(scope.tenant_id)
@@ -70,36 +73,40 @@ class ApprovalRepository:
         )
 
     async def get(self, tx: Transaction, approval_id: ApprovalId) -> Approval:
-        """The approval.
+        """The approval, of the user's own run or given to the user.
 
         Raises:
             NotFoundError: this user has none of that id.
         """
-        row = await tx.first(
-            ApprovalRow,
-            f"SELECT {_COLUMNS} FROM approvals WHERE {_OWN} AND id = ?",
-            self._tenant,
-            self._user,
-            str(approval_id),
-        )
-        if row is None:
-            raise NotFoundError("there is no such approval")
-        return _approval(row)
+        for whose in (_OWN, _GIVEN):
+            row = await tx.first(
+                ApprovalRow,
+                f"SELECT {_COLUMNS} FROM approvals WHERE {whose} AND id = ?",
+                self._tenant,
+                self._user,
+                str(approval_id),
+            )
+            if row is not None:
+                return _approval(row)
+        raise NotFoundError("there is no such approval")
 
     async def list(self, tx: Transaction, page: PageRequest, *, pending_only: bool) -> Page[Approval]:
-        """The user's approvals, newest first."""
+        """The user's approvals and those given to the user, newest first."""
         number, identity = page.before or (2**62, "~")
         wanted = "AND state = 'pending' " if pending_only else ""
-        rows = await tx.fetch(
-            ApprovalRow,
-            f"SELECT {_COLUMNS} FROM approvals WHERE {_OWN} {wanted}"
-            "AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?",
-            self._tenant,
-            self._user,
-            number,
-            identity,
-            page.limit + 1,
-        )
+        rows: list[ApprovalRow] = []
+        for whose in (_OWN, _GIVEN):
+            rows += await tx.fetch(
+                ApprovalRow,
+                f"SELECT {_COLUMNS} FROM approvals WHERE {whose} {wanted}"
+                "AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?",
+                self._tenant,
+                self._user,
+                number,
+                identity,
+                page.limit + 1,
+            )
+        rows.sort(key=lambda row: (row.created_at, row.id), reverse=True)
         kept = rows[: page.limit]
         cursor = cursor_of("approvals", kept[-1].created_at, kept[-1].id) if len(rows) > page.limit else None
         return Page(items=[_approval(row) for row in kept], next_cursor=cursor)
@@ -128,6 +135,18 @@ class ApprovalRepository:
         )
         return None if row is None else _approval(row)
 
+    async def delegate(self, tx: Transaction, approval_id: ApprovalId, to: UserId | None) -> bool:
+        """That user may decide the approval of the user's own run, or nobody else; False when it is not open."""
+        return bool(
+            await tx.execute(
+                f"UPDATE approvals SET delegate_id = ? WHERE {_OWN} AND id = ? AND state = 'pending'",
+                None if to is None else str(to),
+                self._tenant,
+                self._user,
+                str(approval_id),
+            )
+        )
+
     async def resolve(
         self,
         tx: Transaction,
@@ -138,7 +157,7 @@ class ApprovalRepository:
         edited: Mapping[str, object] | None,
         at: datetime,
     ) -> bool:
-        """The approval has its outcome; False when it had one already, which stays."""
+        """The approval of the user's own run has its outcome; False when it had one already, which stays."""
         return bool(
             await tx.execute(
                 f"UPDATE approvals SET state = ?, decided_by = ?, decided_at = ?, edited_arguments = ? "
@@ -157,6 +176,8 @@ class ApprovalRepository:
 def _approval(row: ApprovalRow) -> Approval:
     return Approval(
         id=ApprovalId(row.id),
+        user_id=UserId(row.user_id),
+        delegate_id=None if row.delegate_id is None else UserId(row.delegate_id),
         thread_id=ThreadId(row.thread_id),
         run_id=RunId(row.run_id),
         tool_call_id=row.tool_call_id,

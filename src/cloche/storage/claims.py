@@ -42,8 +42,12 @@ class OwnerRow(NamedTuple):
 class _GrantedOwnerRow(NamedTuple):
     role: str
     status: str
-    tenant_status: str
-    permission: str | None
+    tenant_status: str | None
+    has_grants: int
+
+
+class _GrantRow(NamedTuple):
+    permission: str
 
 
 class ClaimRepository:
@@ -78,34 +82,45 @@ class ClaimRepository:
         if not rows:
             return None
         run = run_of(rows[0])
+        await self.add_execution(tx, run, worker=worker, execution_id=execution_id, at=at)
+        return run
+
+    async def add_execution(
+        self, tx: Transaction, run: Run, *, worker: str, execution_id: ExecutionId, at: datetime
+    ) -> None:
+        """The run's epoch has this execution, which works since ``at``."""
         await tx.execute(
             "INSERT INTO executions (tenant_id, user_id, run_id, epoch, id, worker_id, state, started_at) "
             "VALUES (?, ?, ?, ?, ?, ?, 'running', ?)",
-            str(ref.tenant_id),
-            str(ref.user_id),
-            str(ref.run_id),
+            str(run.ref.tenant_id),
+            str(run.ref.user_id),
+            str(run.id),
             run.epoch,
             str(execution_id),
             worker,
-            now,
+            to_micros(at),
         )
-        return run
 
     async def owner(self, tx: Transaction, ref: RunRef) -> tuple[OwnerRow | None, frozenset[str]]:
         """The run's user as the rows say now, and what was granted to that user by name."""
-        rows = await tx.fetch(
+        tenant, user = str(ref.tenant_id), str(ref.user_id)
+        row = await tx.first(
             _GrantedOwnerRow,
-            "SELECT users.role, users.status, tenants.status, grants.permission FROM users "
-            "JOIN tenants ON tenants.id = users.tenant_id "
-            "LEFT JOIN grants ON grants.tenant_id = users.tenant_id AND grants.subject = users.id "
-            "WHERE users.tenant_id = ? AND users.id = ?",
-            str(ref.tenant_id),
-            str(ref.user_id),
+            "SELECT role, status, (SELECT status FROM tenants WHERE tenants.id = users.tenant_id), "
+            "EXISTS (SELECT 1 FROM grants WHERE grants.tenant_id = users.tenant_id AND subject = users.id) "
+            "FROM users WHERE tenant_id = ? AND id = ?",
+            tenant,
+            user,
         )
-        if not rows:
+        if row is None or row.tenant_status is None:
             return None, frozenset()
-        owner = OwnerRow(rows[0].role, rows[0].status, rows[0].tenant_status)
-        return owner, frozenset(row.permission for row in rows if row.permission is not None)
+        owner = OwnerRow(row.role, row.status, row.tenant_status)
+        if not row.has_grants:
+            return owner, frozenset()
+        grants = await tx.fetch(
+            _GrantRow, "SELECT permission FROM grants WHERE tenant_id = ? AND subject = ?", tenant, user
+        )
+        return owner, frozenset(grant.permission for grant in grants)
 
     async def unfinished(self, tx: Transaction) -> list[Run]:
         """Every run that has not ended, oldest first."""

@@ -9,6 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 from cloche.clock import to_micros
+from cloche.domain.events import TERMINAL_TYPES
 from cloche.domain.scope import Scope, SystemScope
 from cloche.errors import NotFoundError
 from cloche.ids import RunId, ThreadId
@@ -48,6 +49,7 @@ class TrimRow(NamedTuple):
     head_seq: int
 
 
+_TERMINAL = ", ".join(f"'{kind}'" for kind in sorted(TERMINAL_TYPES))
 _COLUMNS = 8
 _ROWS = 50
 
@@ -140,6 +142,33 @@ class EventRepository:
             str(run_id),
             limit,
         )
+
+    async def find_end(self, tx: Transaction, thread_id: ThreadId, run_id: RunId, *, after: int) -> StoredEvent | None:
+        """The first event after that number which tells that the run is over; None when there is none."""
+        return await tx.first(
+            StoredEvent,
+            "SELECT seq, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? AND user_id = ? "
+            f"AND run_id = ? AND type IN ({_TERMINAL}) ORDER BY seq LIMIT 1",
+            self._tenant,
+            str(thread_id),
+            after,
+            self._user,
+            str(run_id),
+        )
+
+    async def mend_head(self, tx: Transaction, thread_id: ThreadId) -> int | None:
+        """The thread's last number is that of its log's last event; None, and no change, unless it was smaller."""
+        found = await tx.first(
+            LogBounds,
+            "UPDATE threads SET head_seq = (SELECT MAX(seq) FROM events WHERE events.tenant_id = threads.tenant_id "
+            "AND events.thread_id = threads.id) WHERE tenant_id = ? AND user_id = ? AND id = ? "
+            "AND head_seq < (SELECT MAX(seq) FROM events WHERE events.tenant_id = threads.tenant_id "
+            "AND events.thread_id = threads.id) RETURNING log_epoch, first_seq, head_seq",
+            self._tenant,
+            self._user,
+            str(thread_id),
+        )
+        return None if found is None else found.head_seq
 
     async def bounds(self, tx: Transaction, thread_id: ThreadId) -> LogBounds:
         """Where the thread's log stands.

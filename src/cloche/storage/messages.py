@@ -31,6 +31,12 @@ class MessageRow(NamedTuple):
     created_at: int
 
 
+class MessageIdRow(NamedTuple):
+    """Which message it is."""
+
+    id: str
+
+
 class SentRow(NamedTuple):
     """What an earlier message of the same client id was."""
 
@@ -111,6 +117,21 @@ class MessageRepository:
         if row is None:
             raise NotFoundError("there is no such message")
         return _message(row)
+
+    async def find_last(self, tx: Transaction, thread_id: ThreadId, run_id: RunId, *, after: int) -> MessageId | None:
+        """The last message that the agent of the run wrote, among those after that number; or None."""
+        row = await tx.first(
+            MessageIdRow,
+            "SELECT id FROM messages WHERE tenant_id = ? AND user_id = ? AND thread_id = ? AND seq > ? AND run_id = ? "
+            "AND role = ? ORDER BY seq DESC LIMIT 1",
+            self._tenant,
+            self._user,
+            str(thread_id),
+            after,
+            str(run_id),
+            str(MessageRole.ASSISTANT),
+        )
+        return None if row is None else MessageId(row.id)
 
     async def find_sent(self, tx: Transaction, thread_id: ThreadId, client_message_id: str) -> SentRow | None:
         """What was sent on the thread under this client id, or None."""

@@ -26,6 +26,12 @@ COLUMNS = (
 )
 _ONE = "tenant_id = ? AND user_id = ? AND id = ?"
 _FENCE = " AND epoch = ? AND state <> 'pending'"
+_TERMINAL = ", ".join(f"'{state}'" for state in ExecutionState if state.is_terminal)
+_ENDED_SINCE = (
+    "CASE state "
+    + " ".join(f"WHEN '{state}' THEN {state}_at" for state in ExecutionState if state.is_terminal)
+    + " END"
+)
 
 
 class RunRow(NamedTuple):
@@ -80,6 +86,7 @@ class _ThreadStateRow(NamedTuple):
 
 
 class _AdmissionRow(NamedTuple):
+    first_seq: int
     id: str
     admitted_at: int | None
 
@@ -114,8 +121,8 @@ class RunRepository:
         self._tenant = str(scope.tenant_id)
         self._user = str(scope.user_id)
 
-    async def create(self, tx: Transaction, run: Run, *, is_admitted: bool) -> None:
-        """The run is pending, and may be claimed at once when it is admitted."""
+    async def create(self, tx: Transaction, run: Run, *, is_admitted: bool, worker: str | None = None) -> None:
+        """The run has its row: pending, and to be claimed once it is admitted; or at work, in the hands of ``worker``."""
         columns: dict[str, Param] = {
             "tenant_id": self._tenant,
             "user_id": self._user,
@@ -135,9 +142,12 @@ class RunRepository:
             "first_seq": run.first_seq,
             "last_seq": run.last_seq,
             "created_at": to_micros(run.created_at),
-            "pending_at": to_micros(run.created_at),
+            "deadline_at": None if run.deadline_at is None else to_micros(run.deadline_at),
+            "worker_id": worker,
             "admitted_at": to_micros(run.created_at) if is_admitted else None,
             "usage": msgspec.json.encode(run.usage),
+            "pending_at": to_micros(run.created_at),
+            **{f"{state}_at": to_micros(at) for state, at in run.state_times.items()},
         }
         names, marks = ", ".join(columns), ", ".join("?" for _ in columns)
         await tx.execute(f"INSERT INTO runs ({names}) VALUES ({marks})", *columns.values())
@@ -297,15 +307,15 @@ class RunRepository:
         """The oldest run that waits on a thread on which no admitted run is live, or None."""
         rows = await tx.fetch(
             _AdmissionRow,
-            "SELECT id, admitted_at FROM runs WHERE tenant_id = ? AND user_id = ? AND thread_id = ? "
-            "AND ended_at IS NULL ORDER BY first_seq",
+            "SELECT first_seq, id, admitted_at FROM runs WHERE tenant_id = ? AND user_id = ? AND thread_id = ? "
+            "AND ended_at IS NULL",
             self._tenant,
             self._user,
             str(thread_id),
         )
         if not rows or any(row.admitted_at is not None for row in rows):
             return None
-        return RunId(rows[0].id)
+        return RunId(min(rows).id)
 
     async def pause(self, tx: Transaction, run_id: RunId, epoch: int, *, at: datetime) -> None:
         """The run waits for a person; its deadline stands still, what was left of it counts on when it goes on.
@@ -348,6 +358,23 @@ class RunRepository:
             self._user,
             str(run_id),
             epoch,
+        )
+
+    async def close(self, tx: Transaction, run_id: RunId, *, last_seq: int, at: datetime) -> bool:
+        """The run, which is in a terminal state, counts as over since it came there (``at`` if that is not known).
+
+        ``last_seq`` is the number of its last event. False for a run that is not over, or that is not there.
+        """
+        return bool(
+            await tx.execute(
+                f"UPDATE runs SET ended_at = COALESCE(ended_at, {_ENDED_SINCE}, ?), last_seq = ?, worker_id = NULL "
+                f"WHERE {_ONE} AND state IN ({_TERMINAL})",
+                to_micros(at),
+                last_seq,
+                self._tenant,
+                self._user,
+                str(run_id),
+            )
         )
 
     async def _state(self, tx: Transaction, run_id: RunId) -> StateRow | None:

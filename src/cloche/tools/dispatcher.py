@@ -215,7 +215,11 @@ class ToolDispatcher:
         if call.refusal is not None or call.tool is None:
             step.begin_soon([executing])
             return self._completed(step, call, _failed(call.refusal or ToolUnknownError(), 0))
-        await step.begin([executing])
+        if step.is_awaited:
+            await step.begin([executing])
+        else:
+            # What a crash interrupts here is made again, known or not.
+            step.begin_soon([executing])
         started = self._clock.monotonic()
         with self._telemetry.span("tool", {"tool": call.name, "run_id": step.run.run.id}):
             kept = await self._run(step, call, call.tool, started)
@@ -321,6 +325,8 @@ class ToolDispatcher:
 
     async def _invoke(self, step: StepHandle, call: _Call, tool: Tool) -> object:
         arguments = tool.validate(call.arguments)
+        if tool.key_argument is not None:
+            arguments[tool.key_argument] = step.reference
         if tool.in_process:
             value, size = await run_in_process(tool.function, _plain(arguments))
             return value if size is None else _Cut(str(value), size)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import cast, get_type_hints
+from typing import NewType, cast, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -20,19 +21,45 @@ from cloche.errors import ConfigurationError, ToolInvalidArgumentsError
 Progress = Callable[[str, float | None], None]
 Verify = Callable[["ToolContext", Mapping[str, object]], Awaitable["Verification"]]
 ToolFunction = Callable[..., object]
+IdempotencyKey = NewType("IdempotencyKey", str)
+"""The type of an argument in which a tool gets the key of its call. It is not in the schema: the server gives it."""
 
 # An argument may have any name; a field of a model may not.
 _FIELD = "argument_"
+_PART = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BY_NAME = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
-    """What a tool may know of its call. ``tool_call_id`` stays the same when the call is made again after a crash."""
+    """What a tool may know of its call.
+
+    ``tool_call_id`` stays the same when the call of a tool that has an effect is made again after a crash.
+    """
 
     context: UserExecutionContext
     tool_call_id: str
     progress: Progress
+
+    @property
+    def idempotency_key(self) -> IdempotencyKey:
+        """What another system recognises the call of a tool with an effect by, however often it is made."""
+        return IdempotencyKey(self.tool_call_id)
+
+
+def idempotency_headers(key: IdempotencyKey, part: str = "") -> dict[str, str]:
+    """The headers with which an HTTP request of the tool takes effect once, at a server that knows ``Idempotency-Key``.
+
+    A tool that makes several requests with an effect names each ``part``: such a server takes one request for each key.
+
+    Raises:
+        ValueError: the part is not 1 to 64 letters, digits, ``_``, ``.`` and ``-``.
+
+    Source: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+    """
+    if part and not _PART.fullmatch(part):
+        raise ValueError("a part has 1 to 64 letters, digits, _, . and -")
+    return {"Idempotency-Key": f"{key}.{part}" if part else key}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +85,7 @@ class Tool:
     takes_context: bool
     in_process: bool
     verify: Verify | None = None
+    key_argument: str | None = None
 
     def validate(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """The arguments, checked and converted, by name.
@@ -101,10 +129,12 @@ def tool(
     An ``async def`` function runs on the event loop. A plain function runs in a child process of its own, so that it can
     be killed; it must be importable by its module and name, and takes and returns JSON values.
 
+    Either gets the key of its call in an argument of the type ``IdempotencyKey``, if it has one.
+
     Raises:
         ConfigurationError: an argument has no annotation, has no JSON schema or cannot be given by its name; or the
             function gives its values one by one; or a plain one cannot be imported by name; or there is a check without
-            ``OnUnknown.VERIFY``, or the other way round.
+            ``OnUnknown.VERIFY``, or the other way round; or there are two arguments for the key.
     """
     if not inspect.isroutine(function):
         raise ConfigurationError(f"a tool is a function, not a {type(function).__name__}")
@@ -118,7 +148,9 @@ def tool(
     if in_process:
         _check_importable(function, wanted, takes_context=takes_context)
     _check_verify(wanted, on_unknown, verify)
-    arguments, schema = _arguments(wanted, parameters[1 if takes_context else 0 :], hints)
+    given = parameters[1 if takes_context else 0 :]
+    key_argument = _key_argument(wanted, given, hints)
+    arguments, schema = _arguments(wanted, [one for one in given if one.name != key_argument], hints)
     spec = ToolSpec(
         name=wanted,
         description=inspect.getdoc(function) or "",
@@ -137,6 +169,7 @@ def tool(
         takes_context=takes_context,
         in_process=in_process,
         verify=verify,
+        key_argument=key_argument,
     )
 
 
@@ -166,6 +199,15 @@ def _hints(function: ToolFunction, name: str) -> Mapping[str, object]:
         return get_type_hints(function, include_extras=True)
     except (AttributeError, NameError, SyntaxError, TypeError) as error:
         raise ConfigurationError(f"tool {name!r}: an annotation cannot be resolved: {error}") from error
+
+
+def _key_argument(tool_name: str, parameters: Sequence[inspect.Parameter], hints: Mapping[str, object]) -> str | None:
+    found = [one for one in parameters if hints.get(one.name) is IdempotencyKey]
+    if len(found) > 1 or any(one.kind not in _BY_NAME for one in found):
+        raise ConfigurationError(
+            f"tool {tool_name!r}: one argument takes the idempotency key, and is given by its name"
+        )
+    return found[0].name if found else None
 
 
 def _arguments(

@@ -79,6 +79,9 @@ async def test_the_first_decision_counts(ada: Any, asked: tuple[Accepted, dict[s
         ({"decision": "approve", "arguments": [1]}, "$.arguments"),
         ({"decision": "deny", "arguments": {}}, "$.arguments"),
         ({"decision": "approve", "by": "somebody"}, "$.by"),
+        ({"decision": "approve", "arguments": {"amount": "three"}}, "$.arguments.amount"),
+        ({"decision": "approve", "arguments": {}}, "$.arguments.amount"),
+        ({"decision": "approve", "arguments": {"amount": 3, "to": "eve"}}, "$.arguments.to"),
     ],
 )
 async def test_a_decision_is_a_yes_or_a_no(

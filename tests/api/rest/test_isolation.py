@@ -19,6 +19,7 @@ FRESH = {"thread_id": ThreadId, "run_id": RunId, "approval_id": ApprovalId, "ses
 BODIES = {
     "send_message": {"text": "hello"},
     "decide_approval": {"decision": "approve"},
+    "delegate_approval": {"email": "eve@example.org"},
     "update_thread": {"title": "mine now"},
 }
 SECRET = "what nobody else may read"

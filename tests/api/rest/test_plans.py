@@ -12,7 +12,15 @@ from fastapi import FastAPI
 
 from cloche.agents.function import AgentRun
 from cloche.api.rest.route import RestRoute
+from cloche.domain.findings import FindingKind, FindingRef
+from cloche.domain.scope import Scope
 from cloche.execution.intake import Accepted
+from cloche.ids import RunId, ThreadId
+from cloche.storage.database import Transaction
+from cloche.storage.events import EventRepository
+from cloche.storage.findings import FindingRepository
+from cloche.storage.messages import MessageRepository
+from cloche.storage.runs import RunRepository
 from cloche.tools.tool import tool
 from support.world import World
 
@@ -23,6 +31,7 @@ GOOD_INDEXES = {"runs_live", "approvals_open", "runs_by_time", "threads_by_updat
 BODIES = {
     "send_message": {"text": "hello"},
     "decide_approval": {"decision": "approve"},
+    "delegate_approval": {"email": "root@example.org"},
     "update_thread": {"title": "x"},
 }
 
@@ -62,6 +71,23 @@ async def visit_everything(person: Any, admin: Any, app: FastAPI, ids: dict[str,
                 await who.request(method, path, json=BODIES.get(str(route.operation_id)))
 
 
+async def mend_everything(world: World, admin: Scope, owner: Scope, accepted: Accepted) -> None:
+    """Each finding is looked for at its place, and the statements of repairs are run, which find nothing to change."""
+    findings, before = FindingRepository(admin), world.clock.now()
+    thread_id, run_id = ThreadId(accepted.thread_id), RunId(accepted.run_id)
+    for kind in FindingKind:
+        ref = FindingRef(kind=kind, user_id=owner.user_id, target=run_id, number=1)
+        await world.database.read(lambda tx, ref=ref: findings.find(tx, ref, before=before))
+
+    async def work(tx: Transaction) -> None:
+        await EventRepository(owner).find_end(tx, thread_id, run_id, after=0)
+        await EventRepository(owner).mend_head(tx, thread_id)
+        await MessageRepository(owner).find_last(tx, thread_id, run_id, after=0)
+        await RunRepository(owner).close(tx, run_id, last_seq=1, at=before)
+
+    await world.database.write(work)
+
+
 async def test_no_statement_reads_more_than_it_is_asked_for(
     statements: set[str], world: World, database_path: Path, ada: Any, admin: Any, app: FastAPI
 ):
@@ -83,8 +109,12 @@ async def test_no_statement_reads_more_than_it_is_asked_for(
         "session_id": str(admin.scope.session_id),
         "user_id": str(ada.scope.user_id),
     }
+    await ada.post(f"/v1/approvals/{ids['approval_id']}/delegate", json=BODIES["delegate_approval"])
+    for path in ("approvals", f"approvals/{ids['approval_id']}"):
+        assert (await admin.get(f"/v1/{path}")).status_code == 200
     await visit_everything(ada, admin, app, ids)
     await world.recovery.sweep()
+    await mend_everything(world, admin.scope, ada.scope, accepted)
     await ada.delete(f"/v1/threads/{sent['thread_id']}")
 
     explained = apsw.Connection(str(database_path))

@@ -15,6 +15,7 @@ from cloche.api.rest.approvals import ApprovalRoutes
 from cloche.api.rest.auth import AuthRoutes
 from cloche.api.rest.edge import RequestEdge
 from cloche.api.rest.errors import ErrorEdge, add_exception_handlers, render_refusal
+from cloche.api.rest.findings import FindingRoutes
 from cloche.api.rest.messages import MessageRoutes
 from cloche.api.rest.route import SECURITY_SCHEME, Endpoint, RestRoute
 from cloche.api.rest.runs import RunRoutes
@@ -83,6 +84,6 @@ def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]
         "approvals": ApprovalRoutes(services).table(),
         "auth": AuthRoutes(services).table(),
         "account": AccountRoutes(services).table(),
-        "admin": AdminRoutes(services).table(),
+        "admin": [*AdminRoutes(services).table(), *FindingRoutes(services).table()],
         "system": SystemRoutes(services, openapi=openapi).table(),
     }

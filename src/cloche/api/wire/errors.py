@@ -80,6 +80,7 @@ _STATUSES: Mapping[type[ClocheError], int] = {
     errors.AlreadyDecidedError: 409,
     errors.AlreadyExistsError: 409,
     errors.TenantRequiredError: 409,
+    errors.NotRepairableError: 409,
     errors.LimitExceededError: 429,
     errors.RateLimitedError: 429,
     errors.QuotaExceededError: 429,

@@ -15,6 +15,7 @@ from cloche.events.log import EventLog
 from cloche.execution.cancellation import Cancellation
 from cloche.execution.decisions import Decisions
 from cloche.execution.intake import Intake
+from cloche.execution.repairs import Repairs
 from cloche.storage.database import Database
 from cloche.telemetry import Telemetry
 
@@ -53,6 +54,7 @@ class EdgeParts:
     intake: Intake
     cancellation: Cancellation
     decisions: Decisions
+    repairs: Repairs
     sign_in: SignIn
     keys: SigningKeys
     clock: Clock

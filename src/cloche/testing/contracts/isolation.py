@@ -12,6 +12,7 @@ from dataclasses import fields, replace
 import pytest
 
 from cloche.domain.approvals import ApprovalState
+from cloche.domain.findings import FindingKind, FindingRef
 from cloche.domain.messages import MessageRole, TextPart
 from cloche.domain.permissions import Role
 from cloche.domain.runs import ExecutionState, Failure, RunRef
@@ -23,6 +24,7 @@ from cloche.storage.approvals import ApprovalRepository
 from cloche.storage.audit import AuditRepository
 from cloche.storage.database import Transaction
 from cloche.storage.events import EventDraft, EventRepository
+from cloche.storage.findings import LAST_RUN, LAST_USER, FindingRepository, RunMark, RunPiece
 from cloche.storage.messages import MessageRepository
 from cloche.storage.pages import PageRequest
 from cloche.storage.runs import RunRepository
@@ -53,7 +55,9 @@ S = ExecutionState
 Call = Callable[[Transaction, Scope, Names], Awaitable[object]]
 
 # Repositories whose rows belong to the whole tenant: a colleague who may use them sees them, another tenant never.
-OF_THE_TENANT = frozenset({"AuditRepository", "MemberRepository", "TenantRepository", "TenantRunRepository"})
+OF_THE_TENANT = frozenset(
+    {"AuditRepository", "FindingRepository", "MemberRepository", "TenantRepository", "TenantRunRepository"}
+)
 # Tables that no repository made from a scope writes.
 WITHOUT_A_REPOSITORY = frozenset({"agents", "api_keys", "limits", "tool_intents"})
 
@@ -86,6 +90,7 @@ MESSAGES: Mapping[str, Call] = {
         body_digest=b"",
     ),
     "get": lambda tx, scope, names: MessageRepository(scope).get(tx, names.message),
+    "find_last": lambda tx, scope, names: MessageRepository(scope).find_last(tx, names.thread, names.run, after=0),
     "find_sent": lambda tx, scope, names: MessageRepository(scope).find_sent(tx, names.thread, names.client_message),
     "find_answer": lambda tx, scope, names: MessageRepository(scope).find_answer(tx, names.key),
     "keep_answer": lambda tx, scope, names: MessageRepository(scope).keep_answer(tx, names.key, b"", b"", at=NOW),
@@ -121,6 +126,7 @@ RUNS: Mapping[str, Call] = {
     "end_execution": lambda tx, scope, names: RunRepository(scope).end_execution(
         tx, names.run, names.epoch, "failed", at=NOW
     ),
+    "close": lambda tx, scope, names: RunRepository(scope).close(tx, names.run, last_seq=1, at=NOW),
 }
 STEPS: Mapping[str, Call] = {
     "put": lambda tx, scope, names: StepRepository(scope).put(tx, names.run, replace(marked_step(), name="a")),
@@ -135,6 +141,8 @@ EVENTS: Mapping[str, Call] = {
         tx, names.thread, names.run, after=0, until=100, limit=100
     ),
     "bounds": lambda tx, scope, names: EventRepository(scope).bounds(tx, names.thread),
+    "find_end": lambda tx, scope, names: EventRepository(scope).find_end(tx, names.thread, names.run, after=0),
+    "mend_head": lambda tx, scope, names: EventRepository(scope).mend_head(tx, names.thread),
 }
 APPROVALS: Mapping[str, Call] = {
     "create": lambda tx, scope, names: ApprovalRepository(scope).create(
@@ -150,6 +158,7 @@ APPROVALS: Mapping[str, Call] = {
     "list": lambda tx, scope, names: ApprovalRepository(scope).list(tx, PAGE, pending_only=False),
     "open_of_thread": lambda tx, scope, names: ApprovalRepository(scope).open_of_thread(tx, names.thread),
     "of_call": lambda tx, scope, names: ApprovalRepository(scope).of_call(tx, names.run, names.tool_call),
+    "delegate": lambda tx, scope, names: ApprovalRepository(scope).delegate(tx, names.approval, scope.user_id),
     "resolve": lambda tx, scope, names: ApprovalRepository(scope).resolve(
         tx, names.approval, ApprovalState.APPROVED, by=str(scope.user_id), edited={}, at=NOW
     ),
@@ -218,10 +227,24 @@ TENANT_RUNS: Mapping[str, Call] = {
     "count_live": lambda tx, scope, names: TenantRunRepository(scope).count_live(tx),
 }
 
+FINDINGS: Mapping[str, Call] = {
+    "of_live": lambda tx, scope, names: FindingRepository(scope).of_live(tx, before=END, limit=100),
+    "of_ended": lambda tx, scope, names: FindingRepository(scope).of_ended(
+        tx, RunPiece(RunMark(0, ""), LAST_RUN), limit=100
+    ),
+    "of_threads": lambda tx, scope, names: FindingRepository(scope).of_threads(tx, "", LAST_USER, since=NOW, limit=100),
+    "find": lambda tx, scope, names: FindingRepository(scope).find(
+        tx, FindingRef(kind=FindingKind.RUN_LOST, user_id=names.user, target=names.run), before=END
+    ),
+    "next_run": lambda tx, scope, names: FindingRepository(scope).next_run(tx, RunMark(0, "")),
+    "next_user": lambda tx, scope, names: FindingRepository(scope).next_user(tx, ""),
+}
+
 CALLS: Mapping[str, Mapping[str, Call]] = {
     "ApprovalRepository": APPROVALS,
     "AuditRepository": AUDIT,
     "EventRepository": EVENTS,
+    "FindingRepository": FINDINGS,
     "MemberRepository": MEMBERS,
     "MessageRepository": MESSAGES,
     "RefreshTokenRepository": REFRESH_TOKENS,

@@ -207,6 +207,8 @@ def open_approval(run: Run, *, tool_call_id: str = "call-1", at: datetime = NOW)
     """A question of the run to its person."""
     return Approval(
         id=ApprovalId.new(),
+        user_id=run.ref.user_id,
+        delegate_id=None,
         thread_id=run.thread_id,
         run_id=run.id,
         tool_call_id=tool_call_id,

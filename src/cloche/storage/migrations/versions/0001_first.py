@@ -10,6 +10,10 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# SQLite keeps the rows of these in the order in which they were made, beside the key: what many users write at the same
+# time then stands on few pages, and a commit writes few.
+_HEAPS = frozenset({"events", "executions", "messages", "runs", "steps"})
+
 _INT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -29,7 +33,7 @@ def _table(
     name: str, key: tuple[str, ...], *columns: list[sa.Column[str]] | list[sa.Column[int]] | list[sa.Column[bytes]]
 ) -> None:
     flat = [column for group in columns for column in group]
-    op.create_table(name, *flat, sa.PrimaryKeyConstraint(*key), sqlite_with_rowid=False)
+    op.create_table(name, *flat, sa.PrimaryKeyConstraint(*key), sqlite_with_rowid=name in _HEAPS)
 
 
 def _unique_where_given(name: str, table: str, place: tuple[str, ...], column: str) -> None:
@@ -226,10 +230,14 @@ def _execution() -> None:
         _blob("arguments", "schema"),
         _int("created_at", "expires_at"),
         _int("decided_at", nullable=True),
-        _text("decided_by", nullable=True),
+        _text("decided_by", "delegate_id", nullable=True),
         _blob("edited_arguments", nullable=True),
     )
     op.create_index("approvals_by_call", "approvals", ["tenant_id", "user_id", "run_id", "tool_call_id"])
+    given = sa.text("delegate_id IS NOT NULL")
+    for name, columns in (("approvals_delegated", ("id",)), ("approvals_delegated_by_time", ("created_at", "id"))):
+        place = ["tenant_id", "delegate_id", *columns]
+        op.create_index(name, "approvals", place, sqlite_where=given, postgresql_where=given)
     pending = sa.text("state = 'pending'")
     op.create_index(
         "approvals_open",
