@@ -30,6 +30,9 @@ default_agent = "burst"
 [runs]
 concurrency = {{concurrency}}
 
+[limits]
+operations_per_s = 100000
+
 [agents.burst]
 use = "{{agent}}"
 tools = ["{TOOL}"]

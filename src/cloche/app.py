@@ -191,7 +191,7 @@ async def build(
             keys=keys,
             clock=clock,
             telemetry=core.telemetry,
-            limits=EdgeLimits(),
+            limits=EdgeLimits(ops_per_second=settings.limits.operations_per_s),
             origins=frozenset({*settings.origins, *([base_url] if base_url else [])}),
             agents=core.registry.list,
             run_counts=execution.recovery.counts,

@@ -107,6 +107,14 @@ class RunSettings(_Section):
     sweep_s: Annotated[float, Field(gt=0, le=300, description="How often forgotten runs are looked for.")] = 2.0
 
 
+class LimitSettings(_Section):
+    """What one client may ask for."""
+
+    operations_per_s: Annotated[
+        int, Field(ge=1, le=100_000, description="Operations a second on one WebSocket; what is more is refused.")
+    ] = 100
+
+
 class RetentionSettings(_Section):
     """How long logs reach back, for tenants without a setting of their own."""
 
@@ -152,6 +160,7 @@ class Settings(BaseSettings):
     agents: Annotated[dict[str, AgentSettings], Field(description="The agents, by name.")] = {}
     tools: Annotated[dict[str, ToolSettings], Field(description="The tools, by name.")] = {}
     runs: RunSettings = RunSettings()
+    limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -56,6 +55,8 @@ class AccessClaims:
     session_id: SessionId
     role: str
     expires_at: datetime
+    ends_at: datetime
+    """When it is refused: the leeway after it has expired."""
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,17 +143,17 @@ class AccessTokens:
             TokenExpiredError: it is genuine, and its time is over.
             NotAuthenticatedError: anything else is wrong with it; the error does not say what.
         """
-        if not isinstance(text, str) or len(text) > MAX_TOKEN or not _match_jwt(text):
+        if not isinstance(text, str) or len(text) > MAX_TOKEN:
             raise NotAuthenticatedError
-        encoded = text.encode()
-        digest = hashlib.sha256(encoded).digest()
-        now = self._clock.now().timestamp()
-        claims = self._verified.find(digest)
+        now = self._clock.now()
+        claims = self._verified.find(text)
         if claims is None:
-            claims = self._checked(self._payload(encoded), now)
-            self._verified.add(digest, claims)
-        if now >= claims.expires_at.timestamp() + self._leeway_s:
-            self._verified.remove(digest)
+            if not _match_jwt(text):
+                raise NotAuthenticatedError
+            claims = self._checked(self._payload(text.encode()), now.timestamp())
+            self._verified.add(text, claims)
+        if now >= claims.ends_at:
+            self._verified.remove(text)
             raise TokenExpiredError
         return claims
 
@@ -194,45 +195,47 @@ class AccessTokens:
             or starts > now + self._leeway_s
         ):
             raise NotAuthenticatedError
+        expires_at = datetime.fromtimestamp(claims.exp, UTC)
         return AccessClaims(
             tenant_id=tenant_id,
             user_id=user_id,
             session_id=session_id,
             role=claims.role,
-            expires_at=datetime.fromtimestamp(claims.exp, UTC),
+            expires_at=expires_at,
+            ends_at=expires_at + self._policy.leeway,
         )
 
 
 class _VerifiedTokens:
-    """The tokens verified last, by digest; those of one session can be taken out together."""
+    """The tokens verified last; those of one session can be taken out together."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._claims: OrderedDict[bytes, AccessClaims] = OrderedDict()
-        self._by_session: dict[SessionId, set[bytes]] = {}
+        self._claims: OrderedDict[str, AccessClaims] = OrderedDict()
+        self._by_session: dict[SessionId, set[str]] = {}
 
-    def find(self, digest: bytes) -> AccessClaims | None:
-        claims = self._claims.get(digest)
+    def find(self, text: str) -> AccessClaims | None:
+        claims = self._claims.get(text)
         if claims is not None:
-            self._claims.move_to_end(digest)
+            self._claims.move_to_end(text)
         return claims
 
-    def add(self, digest: bytes, claims: AccessClaims) -> None:
-        self._claims[digest] = claims
-        self._by_session.setdefault(claims.session_id, set()).add(digest)
+    def add(self, text: str, claims: AccessClaims) -> None:
+        self._claims[text] = claims
+        self._by_session.setdefault(claims.session_id, set()).add(text)
         if len(self._claims) > self._size:
             self.remove(next(iter(self._claims)))
 
-    def remove(self, digest: bytes) -> None:
-        claims = self._claims.pop(digest)
-        digests = self._by_session[claims.session_id]
-        digests.remove(digest)
-        if not digests:
+    def remove(self, text: str) -> None:
+        claims = self._claims.pop(text)
+        texts = self._by_session[claims.session_id]
+        texts.remove(text)
+        if not texts:
             del self._by_session[claims.session_id]
 
     def remove_session(self, session_id: SessionId) -> None:
-        for digest in self._by_session.pop(session_id, ()):
-            del self._claims[digest]
+        for text in self._by_session.pop(session_id, ()):
+            del self._claims[text]
 
 
 def _unpadded(part: bytes) -> bytes:

@@ -108,6 +108,9 @@ class RunWriter:
         self._backlog = 0
         self._last_message: str | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        # An execution begins with the transaction that claimed its run.
+        self._written_at = asyncio.get_running_loop().time()
         self._wake = asyncio.Event()
         self._closed = False
         self._ended = False
@@ -121,10 +124,10 @@ class RunWriter:
     def put(self, entry: Entry) -> None:
         """The entry will be durable soon, after everything put before; it is dropped when the execution is over.
 
-        What is put within ``GATHER_S`` is written together.
+        What is put within ``GATHER_S`` after a transaction is written together.
         """
         self._add(entry)
-        self._due_within(GATHER_S)
+        self._due_soon()
 
     async def write(self, entry: Entry) -> None:
         """The entry, and everything put before it, is durable.
@@ -152,9 +155,9 @@ class RunWriter:
         self._last_message = message_id
         if first or self._delta_size >= DELTA_BYTES:
             self._close_delta()
-            self._due_within(GATHER_S)
+            self._due_soon()
         elif self._timer is None:
-            self._due_within(DELTA_WINDOW_S)
+            self._due_at(asyncio.get_running_loop().time() + DELTA_WINDOW_S)
         if self._backlog > BACKLOG_BYTES:
             await self.flush()
 
@@ -221,6 +224,7 @@ class RunWriter:
             if self._closed:
                 return
             self._close_delta()
+            self._written_at = asyncio.get_running_loop().time()
             entries, waiters = self._buffer, self._waiters
             self._buffer, self._waiters, self._backlog = [], [], 0
             try:
@@ -261,14 +265,21 @@ class RunWriter:
         entry.at = self._clock.now()
         self._buffer.append(entry)
 
-    def _due_within(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        at = loop.time() + seconds
+    def _due_soon(self) -> None:
+        """Now, when the last transaction is long enough ago for this not to be one of many."""
+        now = asyncio.get_running_loop().time()
+        at = self._written_at + GATHER_S
+        if at <= now:
+            self._due()
+        else:
+            self._due_at(at)
+
+    def _due_at(self, at: float) -> None:
         if self._timer is not None:
-            if self._timer.when() <= at:
+            if self._timer_at <= at:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(at, self._due)
+        self._timer, self._timer_at = asyncio.get_running_loop().call_at(at, self._due), at
 
     def _due(self) -> None:
         if self._timer is not None:
