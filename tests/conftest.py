@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 
 import pytest
+import uvloop
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
@@ -19,6 +21,11 @@ settings.register_profile("thorough", max_examples=300, stateful_step_count=60, 
 
 # The contract suites are a package's modules, imported by tests: their assertions say what they compared all the same.
 pytest.register_assert_rewrite("cloche.testing.contracts")
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The server's own loop; asyncio's differs from it where one least expects it."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(autouse=True)

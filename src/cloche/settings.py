@@ -259,6 +259,7 @@ def _sections() -> tuple[type[BaseModel], ...]:
         AgentSettings,
         ToolSettings,
         RunSettings,
+        LimitSettings,
         RetentionSettings,
         TelemetrySettings,
     )
@@ -267,7 +268,7 @@ def _sections() -> tuple[type[BaseModel], ...]:
 def reference() -> str:
     """The reference page of all settings, as Markdown."""
     lines = ["# Settings", "", "Generated from the code by `cloche check-config --markdown`.", ""]
-    names = ("", "database", "model", "agents.NAME", "tools.NAME", "runs", "retention", "telemetry")
+    names = ("", "database", "model", "agents.NAME", "tools.NAME", "runs", "limits", "retention", "telemetry")
     for name, section in zip(names, _sections(), strict=True):
         lines += [f"## {f'`[{name}]`' if name else 'Top level'}", "", (section.__doc__ or "").strip(), ""]
         lines += ["| key | default | what it does |", "|---|---|---|"]
