@@ -6,6 +6,8 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from cloche.agents.function import AgentRun, Write
 from cloche.domain.event_order import check_gapless, check_run, decoded
 from cloche.domain.events import (
@@ -325,3 +327,27 @@ async def test_a_question_that_is_withdrawn_while_the_sweep_looks_at_it_has_not_
     resolved = [data for data in map(decoded, events) if isinstance(data, ApprovalResolved)]
     assert {data.decision for data in resolved} == {"cancelled"}
     assert await world.state(scope, accepted.run_id) is ExecutionState.CANCELLED
+
+
+@pytest.mark.parametrize("how", ["ended", "goes on elsewhere", "is being cancelled"])
+async def test_what_happened_to_a_run_since_it_was_looked_at_counts(database_path: Path, how: str):
+    counter = Counter()
+    _, scope, accepted = await _crash_in_mid_stream(database_path, counter)
+
+    async with opened_world(database_path) as world:
+        run = await world.run(scope, accepted.run_id)
+        change = {
+            "ended": "state = 'completed', ended_at = 1",
+            "goes on elsewhere": "epoch = epoch + 1",
+            "is being cancelled": "state = 'cancelling'",
+        }[how]
+        await world.database.write(lambda tx: tx.execute(f"UPDATE runs SET {change} WHERE id = ?", accepted.run_id))
+        before = await world.run(scope, accepted.run_id)
+        offered = await world.database.write(lambda tx: world.recovery.recover(tx, run))
+        after = await world.run(scope, accepted.run_id)
+
+    assert offered is None
+    if how == "is being cancelled":
+        assert after.state is ExecutionState.CANCELLED
+    else:
+        assert after == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Permission(StrEnum):
@@ -67,8 +68,9 @@ class Decision:
     reason: str
 
 
+@lru_cache(maxsize=1024)
 def permissions_of(role: Role, grants: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The permissions of a role together with what was granted to the user by name."""
+    """The permissions of a role together with what was granted to the user by name. Users with the same ones share them."""
     return frozenset(str(permission) for permission in ROLE_PERMISSIONS[role]) | grants
 
 

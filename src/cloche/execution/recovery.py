@@ -60,9 +60,16 @@ class Recovery:
         return await self._database.read(self._claims.counts)
 
     async def recover(self, tx: Transaction, run: Run) -> RunRef | None:
-        """The run, which nobody works on, is ended or may be claimed again; whom to offer after the commit."""
+        """The run, which nobody works on, is ended or may be claimed again; whom to offer after the commit.
+
+        A run that has ended, or went on with another execution, since it was looked at stays as it is.
+        """
         scope = Scope(tenant_id=run.ref.tenant_id, user_id=run.ref.user_id)
         runs, now = RunRepository(scope), self._clock.now()
+        found = await runs.find(tx, run.id)
+        if found is None or found.state.is_terminal or found.epoch != run.epoch:
+            return None
+        run = found
         if run.state is ExecutionState.CANCELLING:
             known = await self._endings.receipt_of(tx, scope, run)
             receipt = Receipt(already_done=known.already_done, unknown=(*known.unknown, "agent"))
