@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from cloche.domain.events import AgentFailed
 from cloche.domain.runs import ExecutionState, OnBusy, RunRef
 from cloche.domain.scope import Scope
 from cloche.errors import NotFoundError, StorageUnavailableError, ThreadBusyError
+from cloche.execution.worker import Seat
 from cloche.ids import RequestId, RunId, ThreadId
 from cloche.storage.database import Transaction
 from cloche.storage.sqlite import SqliteDatabase
@@ -210,6 +212,27 @@ async def test_a_sender_who_goes_away_before_a_refusal_gives_the_place_back(worl
     assert sending.cancelled()
     assert held == 1
     assert world.worker.working == 0
+
+
+async def test_a_run_whose_place_was_given_up_too_early_is_executed_all_the_same(shaky: World, faulty: FaultyDatabase):
+    scope = await shaky.person()
+    faulty.hold()
+
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(shaky.send(scope))
+        await faulty.reached.wait()
+        [(run_id, control)] = shaky.worker.active._controls.items()
+        seats = [one for one in gc.get_objects() if isinstance(one, Seat) and one.control is control]
+        shaky.worker.release(seats[0])
+        was_free = places(shaky)
+        faulty.release()
+    events = await shaky.until(scope, sending.result())
+    await eventually(lambda: places(shaky) == 49)
+
+    assert was_free == 49
+    assert run_id == RunId(sending.result().run_id)
+    assert events[-1].type == "agent_completed"
+    assert shaky.worker.working == 0
 
 
 async def test_an_agent_that_is_not_in_this_process_is_left_to_whoever_has_it(

@@ -96,16 +96,17 @@ class Worker:
 
         The place is held until ``begin`` or ``release``.
         """
-        if self._group is None or self._draining or not self._free or self._bus.depth:
+        if self._group is None or self._draining or self._free <= 0 or self._bus.depth:
             return None
-        self._free -= 1
-        self._come_to_work()
         seat = Seat(run_id)
-        self.active.add(run_id, seat.control)
+        self._sit_down(seat)
         return seat
 
     def begin(self, seat: Seat, claimed: Claimed) -> None:
         """The run, which was claimed in the transaction that accepted it, is being executed."""
+        if not seat.is_held:
+            # It was given up before the transaction was known to be kept: then there is one more than there may be.
+            self._sit_down(seat)
         seat.is_held = False
         if self._group is None:
             self._leave(seat.run_id, seat.control)  # the next process recovers it
@@ -178,7 +179,7 @@ class Worker:
             self._leave(claimed.run.id, control)
 
     async def _take_slot(self) -> None:
-        while not self._free:
+        while self._free <= 0:
             self._freed.clear()
             await self._freed.wait()
         self._free -= 1
@@ -186,6 +187,11 @@ class Worker:
     def _free_slot(self) -> None:
         self._free += 1
         self._freed.set()
+
+    def _sit_down(self, seat: Seat) -> None:
+        self._free -= 1
+        self._come_to_work()
+        self.active.add(seat.run_id, seat.control)
 
     def _come_to_work(self) -> None:
         self._working += 1
