@@ -68,10 +68,14 @@ class Decision:
     reason: str
 
 
-@lru_cache(maxsize=1024)
 def permissions_of(role: Role, grants: frozenset[str] = frozenset()) -> frozenset[str]:
     """The permissions of a role together with what was granted to the user by name. Users with the same ones share them."""
-    return frozenset(str(permission) for permission in ROLE_PERMISSIONS[role]) | grants
+    return _together(ROLE_PERMISSIONS[role], grants)
+
+
+@lru_cache(maxsize=1024)
+def _together(permissions: frozenset[Permission], grants: frozenset[str]) -> frozenset[str]:
+    return frozenset(str(permission) for permission in permissions) | grants
 
 
 def decide(granted: frozenset[str], needed: str) -> Decision:
