@@ -68,14 +68,11 @@ async def test_a_client_that_reads_slowly_gets_everything(monkeypatch: pytest.Mo
     received = 0
 
     async with sending() as (sender, client), asyncio.timeout(15):
-        looked = asyncio.get_running_loop().time()
         while piece := await asyncio.get_running_loop().sock_recv(client, 65536):
             received += len(piece)
-        seconds = asyncio.get_running_loop().time() - looked
         await sender.lost
 
     assert received == MEGABYTES
-    assert seconds > 0
 
 
 async def test_a_connection_with_nothing_left_to_send_ends_at_once():
