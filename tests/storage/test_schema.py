@@ -3,6 +3,7 @@ import pytest
 
 from cloche.errors import MigrationNeededError
 from cloche.storage import schema
+from cloche.storage.migrations.render import render
 from cloche.storage.schema import HEAD, check_version, require_version, upgrade_statements
 
 
@@ -66,3 +67,20 @@ def test_the_same_migrations_are_written_for_both_engines() -> None:
 
     assert names[0] == names[1]
     assert HEAD in upgrade_statements("postgresql", None)
+
+
+@pytest.mark.slow
+def test_a_database_of_the_first_schema_is_brought_up_with_everything_in_it() -> None:
+    connection = apsw.Connection(":memory:")
+    connection.execute(render("sqlite", None, "0001")).fetchall()
+    connection.execute(
+        "INSERT INTO threads (tenant_id, user_id, id, title, metadata, log_epoch, head_seq, first_seq, created_at, "
+        "updated_at) VALUES ('t', 'u', 'one', 'Kept', '{}', 1, 7, 1, 1, 1)"
+    )
+
+    connection.execute(upgrade_statements("sqlite", "0001")).fetchall()
+
+    assert connection.execute("SELECT title, head_seq, read_seq, branched_from FROM threads").fetchall() == [
+        ("Kept", 7, 0, None)
+    ]
+    assert connection.execute("SELECT version_num FROM schema_migrations").fetchall() == [(HEAD,)]
