@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
@@ -192,7 +193,7 @@ async def build(
             clock=clock,
             telemetry=core.telemetry,
             limits=EdgeLimits(ops_per_second=settings.limits.operations_per_s),
-            origins=frozenset({*settings.origins, *([base_url] if base_url else [])}),
+            origins=frozenset({*settings.origins, *_own_origins(base_url)}),
             agents=core.registry.list,
             run_counts=execution.recovery.counts,
             readiness=lambda: _readiness(core, probe, model),
@@ -324,6 +325,15 @@ async def _readiness(core: _Ground, probe: ModelProbe, model: ModelConfig) -> di
         "bus": Check(ok=True, detail=f"in process, {core.bus.depth} offers wait"),
         "model": Check(ok=found.ok is not False, detail=f"{model.name}: {found.detail}", latency_ms=found.latency_ms),
     }
+
+
+def _own_origins(base_url: str | None) -> set[str]:
+    """How browsers name the server's own pages: on the loopback interface, by its name as well as by its address."""
+    if base_url is None:
+        return set()
+    port = urlsplit(base_url).port
+    loopback = {f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")}
+    return {base_url} | (loopback if base_url in loopback else set())
 
 
 def _keep(settings: Settings) -> Keep:

@@ -6,7 +6,7 @@
     ├─ NotAuthenticatedError
     │   └─ TokenExpiredError · SessionRevokedError
     ├─ PermissionDeniedError        carries the decision's reason
-    │   └─ OriginRefusedError
+    │   └─ OriginRefusedError · CsrfRefusedError
     ├─ NotFoundError                also for another tenant's object: no difference is visible
     ├─ ConflictError
     │   └─ IllegalTransitionError · ThreadBusyError · ApprovalPendingError · IdempotencyMismatchError
@@ -131,6 +131,12 @@ class OriginRefusedError(PermissionDeniedError):
     """A browser page of this origin may not open a connection."""
 
     code = "origin_refused"
+
+
+class CsrfRefusedError(PermissionDeniedError):
+    """A change that came with a browser's cookies lacks the session's CSRF token; get the session, and send its token."""
+
+    code = "csrf_refused"
 
 
 class NotFoundError(ClocheError):

@@ -521,7 +521,9 @@ def test_a_sign_in_shows_no_token() -> None:
         tenant_id=TenantId.new(), user_id=UserId.new(), session_id=SessionId.new(), email="a@b", role="member"
     )
 
-    shown = repr(SignedIn(access_token="AAA", expires_in=1, refresh_token="RRR", principal=principal))
+    shown = repr(
+        SignedIn(access_token="AAA", expires_in=1, refresh_token="RRR", refresh_expires_in=1, principal=principal)
+    )
 
     assert "AAA" not in shown
     assert "RRR" not in shown

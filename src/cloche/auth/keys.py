@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import os
 import re
@@ -48,6 +50,14 @@ class SigningKeys:
     def find(self, kid: str) -> OKPKey | None:
         """The key with this thumbprint, or None."""
         return self._keys.get(kid)
+
+    def tag(self, message: bytes) -> str:
+        """A keyed digest of the message, which nobody else can make; the key that signs is behind it."""
+        return _tag(self.signing_key, message)
+
+    def tags(self, message: bytes) -> list[str]:
+        """The digests that ``tag`` gives, or gave with an earlier key, for the message."""
+        return [_tag(key, message) for key in self._keys.values()]
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """The public halves as a JSON Web Key Set, newest first.
@@ -157,6 +167,13 @@ def _read(path: Path) -> OKPKey:
 def _rebuilt(key: OKPKey) -> OKPKey:
     """The key as its private half alone gives it: a file whose halves do not fit is damaged."""
     return OKPKey.import_key(key.as_pem(private=True))
+
+
+def _tag(key: OKPKey, message: bytes) -> str:
+    secret = str(key.as_dict(private=True)["d"]).encode()
+    # The key signs tokens: what it tags is bound to this purpose by a key of its own.
+    own = hmac.digest(secret, b"cloche.tag.v1", "sha256")
+    return base64.urlsafe_b64encode(hmac.digest(own, message, "sha256")).decode().rstrip("=")
 
 
 def _public(key: OKPKey, kid: str) -> dict[str, str]:

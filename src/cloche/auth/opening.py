@@ -26,11 +26,12 @@ MAX_ADDRESS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
-    """What a sign-in or a refresh gives: an access token, the seconds it is good for, and the way to the next one."""
+    """What a sign-in or a refresh gives: an access token and the way to the next one, with the seconds each is good for."""
 
     access_token: str = field(repr=False)
     expires_in: int
     refresh_token: str = field(repr=False)
+    refresh_expires_in: int
     principal: Principal
 
 
@@ -103,11 +104,14 @@ class AuthParts:
     def signed_in(self, opened: Opened) -> SignedIn:
         """The tokens for a session whose transaction is durable."""
         principal = opened.standing.principal
-        issued = self.tokens.issue(principal, not_after=opened.standing.session_expires_at)
+        ends_at = opened.standing.session_expires_at
+        issued = self.tokens.issue(principal, not_after=ends_at)
+        refreshable = min(self.policy.refresh_lifetime, ends_at - self.clock.now())
         return SignedIn(
             access_token=issued.text,
             expires_in=issued.expires_in,
             refresh_token=opened.refresh_token,
+            refresh_expires_in=max(0, int(refreshable.total_seconds())),
             principal=principal,
         )
 

@@ -13,6 +13,7 @@ from cloche.api.rest.account import AccountRoutes
 from cloche.api.rest.admin import AdminRoutes
 from cloche.api.rest.approvals import ApprovalRoutes
 from cloche.api.rest.auth import AuthRoutes
+from cloche.api.rest.browser import BrowserRoutes
 from cloche.api.rest.edge import RequestEdge
 from cloche.api.rest.errors import ErrorEdge, add_exception_handlers, render_refusal
 from cloche.api.rest.findings import FindingRoutes
@@ -82,7 +83,7 @@ def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]
         "threads": ThreadRoutes(services).table(),
         "runs": RunRoutes(services).table(),
         "approvals": ApprovalRoutes(services).table(),
-        "auth": AuthRoutes(services).table(),
+        "auth": [*AuthRoutes(services).table(), *BrowserRoutes(services).table()],
         "account": AccountRoutes(services).table(),
         "admin": [*AdminRoutes(services).table(), *FindingRoutes(services).table()],
         "system": SystemRoutes(services, openapi=openapi).table(),

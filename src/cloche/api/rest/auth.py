@@ -43,8 +43,8 @@ class AuthRoutes:
             body.email,
             body.password,
             tenant=body.tenant,
-            user_agent=_user_agent(request),
-            address=_address(request),
+            user_agent=user_agent(request),
+            address=address(request),
         )
         return await self._answer(signed_in)
 
@@ -70,8 +70,8 @@ class AuthRoutes:
             body.email,
             body.password,
             body.name,
-            user_agent=_user_agent(request),
-            address=_address(request),
+            user_agent=user_agent(request),
+            address=address(request),
         )
         return await self._answer(signed_in)
 
@@ -84,9 +84,11 @@ class AuthRoutes:
         return tokens_answer(signed_in, await self._sign_in.me(signed_in.principal))
 
 
-def _user_agent(request: Request) -> str:
+def user_agent(request: Request) -> str:
+    """What the client says that it is."""
     return request.headers.get("user-agent", "")
 
 
-def _address(request: Request) -> str:
+def address(request: Request) -> str:
+    """Where the request comes from; behind a proxy, that is the proxy."""
     return "" if request.client is None else request.client.host

@@ -107,7 +107,8 @@ class RestRoute(APIRoute):
         """
         refuse_credential_in_url(frozenset(Request(scope).query_params))
         if not isinstance(self._access, Public) and _without_head(scope)["method"] in self.methods:
-            scope[_CALLER] = await admit(self._services, Headers(scope=scope), self._access)
+            headers = Headers(scope=scope)
+            scope[_CALLER] = await admit(self._services, headers, self._access, method=scope["method"])
         await super().handle(_without_head(scope), receive, send)
 
 

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from cloche.api.sse.response import ClientLeftError, EventResponse, SlowReaderError
 from cloche.api.sse.source import Source
-from cloche.api.wire.callers import bearer_token
+from cloche.api.wire.callers import access_token
 from cloche.api.wire.connections import Connections, Lifeline
 from cloche.api.wire.credentials import check_token, refuse_credential_in_url
 from cloche.api.wire.errors import error_body
@@ -94,7 +94,8 @@ class EventEndpoint:
         """The stream has begun; None where only its headers are wanted."""
         headers, query = Headers(scope=scope), QueryParams(scope["query_string"])
         refuse_credential_in_url(frozenset(query.keys()))
-        credential = await check_token(self._services, bearer_token(headers))
+        token = access_token(self._services, headers, method=scope["method"])
+        credential = await check_token(self._services, token)
         lifeline.belongs_to(credential.principal.session_id, until=credential.expires_at)
         allowed = await self._services.sign_in.scope_of(credential.principal)
         allowed.require(self._permission)

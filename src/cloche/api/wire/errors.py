@@ -71,6 +71,7 @@ _STATUSES: Mapping[type[ClocheError], int] = {
     errors.SessionRevokedError: 401,
     errors.PermissionDeniedError: 403,
     errors.OriginRefusedError: 403,
+    errors.CsrfRefusedError: 403,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
     errors.IllegalTransitionError: 409,
