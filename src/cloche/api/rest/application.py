@@ -31,12 +31,15 @@ _TITLE = "Cloche"
 _SECURITY_SCHEMES = {SECURITY_SCHEME: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
 
 
-def rest_app(services: EdgeParts, *, extra_routes: Sequence[BaseRoute] = ()) -> FastAPI:
+def rest_app(
+    services: EdgeParts, *, extra_routes: Sequence[BaseRoute] = (), last_routes: Sequence[BaseRoute] = ()
+) -> FastAPI:
     """The application that serves the routes of this package, and those of the other edges.
 
     Args:
         services: what the routes work with.
-        extra_routes: sockets, event streams and pages; each is marked with ``requires`` and checks callers itself.
+        extra_routes: sockets and event streams; each is marked with ``requires`` and checks callers itself.
+        last_routes: the page; looked up after everything else, and marked as well.
 
     Raises:
         ConfigurationError: a route does not declare what it needs.
@@ -60,6 +63,7 @@ def rest_app(services: EdgeParts, *, extra_routes: Sequence[BaseRoute] = ()) -> 
     add_exception_handlers(app)
     for tag, table in _tables(services, app.openapi).items():
         routes += [RestRoute(services, tag, endpoint) for endpoint in table]
+    routes += last_routes
     for route in routes:
         access_of_route(route)
     app.router.routes.extend(routes)

@@ -1,0 +1,453 @@
+// Written by `make docs` from the server's contracts: change the code, not this file.
+
+/** The message is durable and its run will be executed. `seq` is the event that tells of the message. */
+export interface AcceptedAnswer {
+  thread_id: string;
+  message_id: string;
+  run_id: string;
+  seq: number;
+  replayed: boolean;
+}
+
+/** An agent that can be asked. */
+export interface AgentAnswer {
+  name: string;
+  version: string;
+  description: string;
+  model: string;
+  tools: string[];
+  run_timeout_s: number;
+}
+
+/** All agents, the default one first; there is never more than one page. */
+export interface AgentPage {
+  items: AgentAnswer[];
+  next_cursor?: string | null;
+}
+
+/** A tool call that waits, or waited, for a person. */
+export interface ApprovalAnswer {
+  id: string;
+  asked_by: PersonAnswer;
+  delegate: PersonAnswer | null;
+  thread_id: string;
+  run_id: string;
+  tool_call_id: string;
+  tool: string;
+  question: string;
+  arguments: Record<string, unknown>;
+  argument_schema: Record<string, unknown>;
+  state: ApprovalState;
+  created_at: string;
+  expires_at: string;
+  decided_at: string | null;
+  decided_by: string | null;
+  edited_arguments: Record<string, unknown> | null;
+}
+
+/** What a person says. */
+export type ApprovalDecision = "approve" | "deny";
+
+/** Approvals, newest first. */
+export interface ApprovalPage {
+  items: ApprovalAnswer[];
+  next_cursor: string | null;
+}
+
+/** Where an approval stands. */
+export type ApprovalState = "pending" | "approved" | "denied" | "expired" | "cancelled";
+
+/** One thing that somebody did. `actor` is a user's id, or the name of a part of the program. */
+export interface AuditAnswer {
+  id: string;
+  actor: string;
+  action: string;
+  target: string;
+  detail: Record<string, unknown>;
+  at: string;
+}
+
+/** The audit trail, newest first. */
+export interface AuditPage {
+  items: AuditAnswer[];
+  next_cursor: string | null;
+}
+
+/** Who is signed in in this browser, what that person may do, and what the page sends with every change. */
+export interface BrowserSessionAnswer {
+  user: UserAnswer;
+  session_id: string;
+  permissions: string[];
+  csrf_token: string;
+  expires_in: number;
+}
+
+/** Why a run is cancelled, for those who read its story. */
+export interface CancelBody {
+  reason?: string;
+}
+
+/** Where the run stands after the wish to cancel it: `cancelling` until everything of it has stopped. */
+export interface CancelledAnswer {
+  run_id: string;
+  state: ExecutionState;
+}
+
+/** One thing that the server needs, and whether it works. */
+export interface CheckAnswer {
+  ok: boolean;
+  detail: string;
+  latency_ms: number | null;
+}
+
+/** A person's yes or no; with a yes, the arguments may be edited. */
+export interface DecideBody {
+  decision: ApprovalDecision;
+  arguments?: Record<string, unknown> | null;
+}
+
+/** Who may decide, too: one of the two. */
+export interface DelegateBody {
+  user_id?: string | null;
+  email?: string | null;
+}
+
+/** Every error has this shape, on every route. */
+export interface ErrorAnswer {
+  error: ErrorFacts;
+}
+
+/** What went wrong. `code` is stable; the message is for people. */
+export interface ErrorFacts {
+  code: string;
+  message: string;
+  retryable: boolean;
+  details: Record<string, unknown>;
+  request_id: string;
+}
+
+/** Where a run, or one execution of it, stands. */
+export type ExecutionState = "pending" | "starting" | "running" | "waiting" | "completing" | "cancelling" | "completed" | "failed" | "timeout" | "dead" | "cancelled";
+
+/** Why a run did not complete. */
+export interface FailureAnswer {
+  code: string;
+  message: string;
+  retryable: boolean;
+}
+
+/** Rows that disagree about what happened, and what would be done about it. */
+export interface FindingAnswer {
+  id: string;
+  kind: FindingKind;
+  user_id: string;
+  thread_id: string;
+  run_id: string | null;
+  approval_id: string | null;
+  number: number | null;
+  state: ExecutionState | null;
+  since: string;
+  age_s: number;
+  what: string;
+  would: string;
+  repairable: boolean;
+}
+
+/** What disagrees with what. */
+export type FindingKind = "run_lost" | "run_not_offered" | "run_not_admitted" | "run_waits_for_nothing" | "run_over_in_log" | "run_without_end" | "run_half_ended" | "run_of_deleted_thread" | "approval_of_ended_run" | "approval_expired" | "execution_open" | "step_open" | "log_beyond_head" | "log_cut_short";
+
+/** What disagrees in the tenant, oldest first. With `more` there are others, which show once these are repaired. */
+export interface FindingPage {
+  items: FindingAnswer[];
+  more: boolean;
+  looked_back_to: string;
+}
+
+/** The process answers. */
+export interface HealthAnswer {
+  status?: "ok";
+  version: string;
+}
+
+/** An e-mail address with its password; the tenant's slug only where the two are right in several tenants. */
+export interface LoginBody {
+  email: string;
+  password: string;
+  tenant?: string | null;
+}
+
+/** Who is signed in, and what that person may do now. */
+export interface MeAnswer {
+  user: UserAnswer;
+  session_id: string;
+  permissions: string[];
+}
+
+/** A person who shall be able to sign in. */
+export interface MemberBody {
+  email: string;
+  password: string;
+  role?: Role;
+  name?: string;
+}
+
+/** The tenant's users, newest first. */
+export interface MemberPage {
+  items: UserAnswer[];
+  next_cursor: string | null;
+}
+
+/** A run of somebody of the tenant, without its content. */
+export interface MemberRunAnswer {
+  id: string;
+  user_id: string;
+  thread_id: string;
+  agent: string;
+  agent_version: string;
+  model: string;
+  state: ExecutionState;
+  attempt: number;
+  failure_code: string | null;
+  usage: UsageShape;
+  created_at: string;
+  state_times: Record<string, string>;
+}
+
+/** Runs of the tenant, newest first, and how many of all its runs are in each live state. */
+export interface MemberRunPage {
+  items: MemberRunAnswer[];
+  next_cursor: string | null;
+  live: Record<string, number>;
+}
+
+/** One message of a thread. */
+export interface MessageAnswer {
+  id: string;
+  thread_id: string;
+  run_id: string | null;
+  seq: number;
+  role: MessageRole;
+  parts: PartAnswer[];
+  client_message_id: string | null;
+  created_at: string;
+}
+
+/** A person's message: either `text` or `parts`. Text is taken as it is, up to its size limit. */
+export interface MessageBody {
+  text?: string | null;
+  parts?: TextShape[] | null;
+  agent?: string | null;
+  client_message_id?: string | null;
+  on_busy?: OnBusy;
+  on_pending_approval?: OnPendingApproval;
+}
+
+/** Messages, newest first. */
+export interface MessagePage {
+  items: MessageAnswer[];
+  next_cursor: string | null;
+}
+
+/** Who speaks. */
+export type MessageRole = "user" | "assistant";
+
+/** What a new message does on a thread that has a live run. */
+export type OnBusy = "enqueue" | "reject" | "interrupt";
+
+/** What a new message does on a thread whose run waits for an approval. */
+export type OnPendingApproval = "reject" | "enqueue" | "cancel_approval";
+
+/** A piece of a message. */
+export interface PartAnswer {
+  type?: "text";
+  text: string;
+}
+
+/** The password as it is, and as it shall be. */
+export interface PasswordBody {
+  current_password: string;
+  new_password: string;
+}
+
+/** Somebody of the caller's tenant, as far as others are told. */
+export interface PersonAnswer {
+  user_id: string;
+  name: string;
+  email: string;
+}
+
+/** Whether the server can do its work now, and each thing that it needs for that. */
+export interface ReadinessAnswer {
+  status: "ready" | "not_ready" | "draining";
+  checks: Record<string, CheckAnswer>;
+}
+
+/** A refresh token, which is used up by this. */
+export interface RefreshBody {
+  refresh_token: string;
+}
+
+/** Which finding shall be repaired. */
+export interface RepairBody {
+  finding: string;
+}
+
+/** A named set of permissions that a user has in a tenant. */
+export type Role = "member" | "admin";
+
+/** What a person asked for, and how it stands. `state_times` says when each state was entered last. */
+export interface RunAnswer {
+  id: string;
+  thread_id: string;
+  message_id: string;
+  agent: string;
+  agent_version: string;
+  model: string;
+  state: ExecutionState;
+  attempt: number;
+  failure: FailureAnswer | null;
+  usage: UsageShape;
+  first_seq: number;
+  last_seq: number;
+  deadline_at: string | null;
+  created_at: string;
+  state_times: Record<string, string>;
+  trace_id: string;
+}
+
+/** Runs, newest first. */
+export interface RunPage {
+  items: RunAnswer[];
+  next_cursor: string | null;
+}
+
+/** A live sign-in; `used_at` is its last refresh. */
+export interface SessionAnswer {
+  id: string;
+  is_current: boolean;
+  user_agent: string;
+  address: string;
+  created_at: string;
+  used_at: string;
+  expires_at: string;
+}
+
+/** The live sessions, the last used first; there are never more than one page. */
+export interface SessionPage {
+  items: SessionAnswer[];
+  next_cursor?: string | null;
+}
+
+/** The secret that the server printed at its first start, and who becomes the first administrator. */
+export interface SetUpBody {
+  secret: string;
+  email: string;
+  password: string;
+  name?: string;
+}
+
+/** Who owns the data and the limits. */
+export interface TenantAnswer {
+  id: string;
+  slug: string;
+  name: string;
+  status: string;
+  created_at: string;
+}
+
+/** A piece of text. */
+export interface TextShape {
+  type: "text";
+  text: string;
+}
+
+/** A conversation. `epoch` and `head_seq` are the position of the end of its log. */
+export interface ThreadAnswer {
+  id: string;
+  title: string;
+  status: ThreadStatus;
+  metadata: Record<string, unknown>;
+  epoch: number;
+  first_seq: number;
+  head_seq: number;
+  created_at: string;
+  updated_at: string;
+  archived_at: string | null;
+}
+
+/** What a new thread is called, and what its owner wants to keep with it. */
+export interface ThreadBody {
+  title?: string;
+  metadata?: Record<string, unknown>;
+}
+
+/** Threads, the last changed first. */
+export interface ThreadPage {
+  items: ThreadAnswer[];
+  next_cursor: string | null;
+}
+
+/** What changes; what is left out stays. Metadata is replaced as a whole. */
+export interface ThreadPatch {
+  title?: string | null;
+  metadata?: Record<string, unknown> | null;
+}
+
+/** What a thread is doing: derived from its runs, never stored. */
+export type ThreadStatus = "idle" | "queued" | "running" | "waiting";
+
+/** A value that opens one live connection, offered as the subprotocol `ticket.<value>`. */
+export interface TicketAnswer {
+  ticket: string;
+}
+
+/** An access token, the seconds that it is good for, and the token that gets the next one. */
+export interface TokensAnswer {
+  access_token: string;
+  token_type?: "Bearer";
+  expires_in: number;
+  refresh_token: string;
+  user: UserAnswer;
+}
+
+/** What the person's runs used since then. */
+export interface UsageAnswer {
+  since: string;
+  items: UsageLine[];
+  total: UsageTotal;
+}
+
+/** What one agent used of one model. */
+export interface UsageLine {
+  agent: string;
+  model: string;
+  calls: number;
+  input_tokens: number;
+  output_tokens: number;
+}
+
+/** Tokens and calls, added up. */
+export interface UsageShape {
+  input_tokens: number;
+  output_tokens: number;
+  model_calls: number;
+  tool_calls: number;
+}
+
+/** All lines added up. */
+export interface UsageTotal {
+  calls: number;
+  input_tokens: number;
+  output_tokens: number;
+}
+
+/** A person in a tenant. */
+export interface UserAnswer {
+  id: string;
+  tenant_id: string;
+  email: string;
+  name: string;
+  role: string;
+  status: string;
+  created_at: string;
+}

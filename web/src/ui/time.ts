@@ -1,0 +1,47 @@
+const DAY_MS = 86_400_000;
+
+const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const numbers = new Intl.NumberFormat();
+
+/** `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`: how long something took or takes. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
+}
+
+export function moment(at: string, now = Date.now()): string {
+  const time = Date.parse(at);
+  return now - time < DAY_MS && new Date(time).getDate() === new Date(now).getDate()
+    ? clockTime.format(time)
+    : dayAndTime.format(time);
+}
+
+export function wholeMoment(at: string): string {
+  return dayAndTime.format(Date.parse(at));
+}
+
+export function count(value: number): string {
+  return numbers.format(value);
+}
+
+/** `1 token`, `1,204 tokens`. */
+export function several(value: number, one: string, many = `${one}s`): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
+export type Age = "Today" | "Yesterday" | "Last 7 days" | "Last 30 days" | "Older";
+
+export function ageOf(at: string, now = Date.now()): Age {
+  const midnight = new Date(now).setHours(0, 0, 0, 0);
+  const time = Date.parse(at);
+  if (time >= midnight) return "Today";
+  if (time >= midnight - DAY_MS) return "Yesterday";
+  if (time >= midnight - 7 * DAY_MS) return "Last 7 days";
+  return time >= midnight - 30 * DAY_MS ? "Last 30 days" : "Older";
+}

@@ -1,0 +1,222 @@
+import type { Event } from "../client/live";
+import { type ApprovalView, emptyRun, LIVE, type RunItem, type RunView, type ToolItem } from "./model";
+
+export function textOf(parts: readonly { readonly text: string }[]): string {
+  return parts.map((part) => part.text).join("\n\n");
+}
+
+/** The run after one more event of it, or of a run below it; the same run when the event changes nothing. */
+export function runAfter(run: RunView, event: Event): RunView {
+  if (event.run_id !== run.id) return childAfter(run, event);
+  switch (event.type) {
+    case "message_created":
+    case "thread_updated":
+      return run;
+    case "run_queued": {
+      const { position, reason } = event.data;
+      const retryOf = (event.data as { retry_of?: string | null }).retry_of ?? null;
+      return { ...run, queued: { position, reason }, retryOf, isPartial: false };
+    }
+    case "agent_started": {
+      const { agent, version, model, attempt } = event.data;
+      const startedAt = run.startedAt ?? event.at;
+      return { ...run, state: ongoing(run, "running"), agent, version, model, attempt, startedAt };
+    }
+    case "agent_thinking":
+      return withThinking(run, event.seq, event.data.step, event.data.text);
+    case "message_delta":
+      return withText(run, event.data.message_id, (text) => text + event.data.text, false);
+    case "message_completed":
+      return withText(run, event.data.message_id, () => textOf(event.data.parts), true);
+    case "tool_executing":
+    case "tool_progress":
+    case "tool_completed":
+      return toolAfter(run, event);
+    case "approval_requested":
+    case "approval_delegated":
+    case "approval_resolved":
+      return approvalAfter(run, event);
+    case "subagent_started": {
+      const { agent, child_run_id } = event.data;
+      const child = { ...emptyRun(child_run_id, "running"), agent };
+      return put(run, { kind: "subagent", key: child_run_id, agent, state: "running", run: child });
+    }
+    case "subagent_completed": {
+      const { child_run_id, ok } = event.data;
+      return change(run, child_run_id, (item) =>
+        item.kind === "subagent" ? { ...item, state: ok ? "done" : "failed" } : item,
+      );
+    }
+    case "step_restarted": {
+      const { step, message_id, tool_call_id } = event.data;
+      const items = run.items.filter(
+        (item) =>
+          item.key !== message_id && item.key !== tool_call_id && !(item.kind === "thinking" && item.step === step),
+      );
+      return { ...run, items };
+    }
+    case "agent_completed":
+      return ended(run, event.at, { state: "completed", usage: event.data.usage, durationMs: event.data.duration_ms });
+    case "agent_failed":
+      return ended(run, event.at, { state: "failed", failure: event.data });
+    case "agent_timed_out":
+      return ended(run, event.at, { state: "timed_out", failure: event.data });
+    case "agent_cancelled":
+      return ended(run, event.at, { state: "cancelled", failure: event.data, receipt: event.data.receipt });
+    default:
+      // A later server may know more kinds of events than this page.
+      return run;
+  }
+}
+
+/** Whether the event is about this run, or about one below it. */
+export function concerns(run: RunView, runId: string): boolean {
+  return run.id === runId || run.items.some((item) => item.kind === "subagent" && concerns(item.run, runId));
+}
+
+function childAfter(run: RunView, event: Event): RunView {
+  const { run_id } = event;
+  if (run_id === null) return run;
+  const at = run.items.findIndex((item) => item.kind === "subagent" && concerns(item.run, run_id));
+  const item = run.items[at];
+  if (item?.kind !== "subagent") return run;
+  return replaced(run, at, { ...item, run: runAfter(item.run, event) });
+}
+
+/** A person's wish to stop is shown until the run has stopped. */
+function ongoing(run: RunView, state: "running" | "waiting"): RunView["state"] {
+  return run.state === "cancelling" || !LIVE.has(run.state) ? run.state : state;
+}
+
+function ended(run: RunView, at: string, outcome: Partial<RunView>): RunView {
+  const items = run.items.map((item): RunItem => {
+    if (item.kind === "tool" && (item.state === "running" || item.state === "asking"))
+      return { ...item, state: "stopped" };
+    if (item.kind === "text" && !item.isWhole) return { ...item, isWhole: true };
+    return item;
+  });
+  const started = run.startedAt === null ? null : Date.parse(at) - Date.parse(run.startedAt);
+  return { ...run, durationMs: started, ...outcome, items, endedAt: at, queued: null };
+}
+
+function withThinking(run: RunView, seq: number, step: number, text: string): RunView {
+  const at = run.items.length - 1;
+  const last = run.items[at];
+  if (last?.kind === "thinking" && last.step === step) return replaced(run, at, { ...last, text: last.text + text });
+  return put(run, { kind: "thinking", key: `thinking-${seq}`, step, text });
+}
+
+function withText(run: RunView, messageId: string, text: (before: string) => string, isWhole: boolean): RunView {
+  const at = indexOf(run, messageId);
+  const item = run.items[at];
+  if (item?.kind === "text") return replaced(run, at, { ...item, text: text(item.text), isWhole });
+  return put(run, { kind: "text", key: messageId, text: text(""), isWhole });
+}
+
+function toolAfter(
+  run: RunView,
+  event: Extract<Event, { type: "tool_executing" | "tool_progress" | "tool_completed" }>,
+): RunView {
+  const { tool_call_id } = event.data;
+  switch (event.type) {
+    case "tool_executing": {
+      const { tool, effect } = event.data;
+      const known = toolOf(run, tool_call_id, tool);
+      const started = { ...known, tool, arguments: event.data.arguments, effect, startedAt: event.at };
+      return put({ ...run, state: ongoing(run, "running") }, { ...started, state: "running", error: null });
+    }
+    case "tool_progress": {
+      const { text, fraction } = event.data;
+      return change(run, tool_call_id, (item) =>
+        item.kind === "tool" ? { ...item, progress: { text, fraction: fraction ?? null } } : item,
+      );
+    }
+    case "tool_completed": {
+      const { tool, ok, duration_ms, result, error } = event.data;
+      const known = toolOf(run, tool_call_id, tool);
+      const outcome = { result: result ?? null, error: error ?? null, durationMs: duration_ms };
+      return put(run, { ...known, ...outcome, state: ok ? "done" : "failed" });
+    }
+  }
+}
+
+function approvalAfter(
+  run: RunView,
+  event: Extract<Event, { type: "approval_requested" | "approval_delegated" | "approval_resolved" }>,
+): RunView {
+  if (event.type === "approval_requested") {
+    const { approval_id, tool_call_id, tool, question, schema, expires_at } = event.data;
+    const approval: ApprovalView = {
+      id: approval_id,
+      tool,
+      question,
+      arguments: event.data.arguments,
+      schema,
+      expiresAt: expires_at,
+      decision: null,
+      decidedBy: null,
+      edited: null,
+      delegate: null,
+    };
+    const known = toolOf(run, tool_call_id, tool);
+    const asking = { ...known, tool, arguments: event.data.arguments, state: "asking" as const, approval };
+    return put({ ...run, state: ongoing(run, "waiting") }, asking);
+  }
+  const at = run.items.findIndex((item) => item.kind === "tool" && item.approval?.id === event.data.approval_id);
+  const item = run.items[at];
+  if (item?.kind !== "tool" || item.approval === null) return run;
+  if (event.type === "approval_delegated") {
+    const { to, to_name } = event.data;
+    const delegate = to === null || to === undefined ? null : { id: to, name: to_name ?? "" };
+    return replaced(run, at, { ...item, approval: { ...item.approval, delegate } });
+  }
+  const { decision, by } = event.data;
+  const edited = event.data.arguments ?? null;
+  const approval = { ...item.approval, decision, decidedBy: by ?? null, edited };
+  const state = decision === "approve" ? item.state : "stopped";
+  const isOpen = run.items.some((one, index) => index !== at && one.kind === "tool" && one.approval?.decision === null);
+  const next = replaced(run, at, { ...item, approval, arguments: edited ?? item.arguments, state });
+  return isOpen ? next : { ...next, state: ongoing(run, "running") };
+}
+
+function toolOf(run: RunView, key: string, tool: string): ToolItem {
+  const known = run.items[indexOf(run, key)];
+  if (known?.kind === "tool") return known;
+  return {
+    kind: "tool",
+    key,
+    tool,
+    arguments: {},
+    effect: null,
+    state: "running",
+    startedAt: null,
+    durationMs: null,
+    progress: null,
+    result: null,
+    error: null,
+    approval: null,
+  };
+}
+
+function indexOf(run: RunView, key: string): number {
+  // What changes is among the last.
+  for (let at = run.items.length - 1; at >= 0; at -= 1) if (run.items[at]?.key === key) return at;
+  return -1;
+}
+
+function put(run: RunView, item: RunItem): RunView {
+  const at = indexOf(run, item.key);
+  return at === -1 ? { ...run, items: [...run.items, item] } : replaced(run, at, item);
+}
+
+function change(run: RunView, key: string, to: (item: RunItem) => RunItem): RunView {
+  const at = indexOf(run, key);
+  const item = run.items[at];
+  return item === undefined ? run : replaced(run, at, to(item));
+}
+
+function replaced(run: RunView, at: number, item: RunItem): RunView {
+  const items = run.items.slice();
+  items[at] = item;
+  return { ...run, items };
+}
