@@ -392,7 +392,7 @@ def _check_runs(told: Told, events: dict[str, list[_Row]], states: dict[str, str
     ends = Counter[tuple[str, str]](
         (row[1], row[2]) for rows in events.values() for row in rows if row[2] in TERMINAL_TYPES
     )
-    begun = Counter[str](row[1] for rows in events.values() for row in rows if row[2] == "message_created")
+    begun = Counter[str](row[1] for rows in events.values() for row in rows if row[2] == "run_queued")
     per_run = Counter[str](run for run, _ in ends.elements())
     for run, state in states.items():
         wanted = _TERMINAL_OF.get(ExecutionState(state))

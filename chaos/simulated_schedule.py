@@ -29,10 +29,12 @@ from cloche.errors import (
     AlreadyDecidedError,
     ApprovalPendingError,
     NotFoundError,
+    RetryRefusedError,
     StorageError,
     ThreadBusyError,
 )
-from cloche.ids import ApprovalId, RunId, SessionId, TenantId, ThreadId, UserId
+from cloche.execution.intake import Retrying
+from cloche.ids import ApprovalId, RequestId, RunId, SessionId, TenantId, ThreadId, UserId
 
 T = TypeVar("T")
 
@@ -312,6 +314,25 @@ class Schedule:
                 patience_s=self._patience(),
             )
             self._cancelled[run_id] = str(state)
+            if self._chance.random() < 0.5:
+                await self._retry(person, run_id)
+
+    async def _retry(self, person: int, run_id: str) -> None:
+        scope, name = self._people[person], f"retry-of-{run_id}"
+        wish = Retrying(run_id=RunId(run_id), client_message_id=name)
+        while True:
+            try:
+                accepted = await self._ask(
+                    lambda process: process.world.intake.retry(scope, wish, request_id=RequestId.new()),
+                    patience_s=self._patience(),
+                )
+            except (GoneError, StorageError):
+                continue
+            except (RetryRefusedError, ApprovalPendingError):
+                return
+            break
+        if self._accepted.setdefault(name, accepted.run_id) != accepted.run_id:
+            self._broken(f"{name} was accepted twice")
 
     async def _decide(self, at: float, person: int, approval_id: str, *, patience_s: float | None) -> None:
         await asyncio.sleep(at)

@@ -11,6 +11,7 @@
     ├─ ConflictError
     │   └─ IllegalTransitionError · ThreadBusyError · ApprovalPendingError · IdempotencyMismatchError
     │      · AlreadyDecidedError · AlreadyExistsError · TenantRequiredError · NotRepairableError
+    │      · RetryRefusedError
     ├─ LimitExceededError
     │   └─ RateLimitedError · QuotaExceededError · PayloadTooLargeError · SlowConsumerError
     │      · DepthExceededError
@@ -199,6 +200,12 @@ class NotRepairableError(ConflictError):
     """This disagreement cannot be repaired without a person; the message says why."""
 
     code = "not_repairable"
+
+
+class RetryRefusedError(ConflictError):
+    """The run did not end in a way that another try could mend; ``details`` holds its state."""
+
+    code = "retry_refused"
 
 
 class LimitExceededError(ClocheError):

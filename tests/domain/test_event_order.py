@@ -41,6 +41,7 @@ from cloche.domain.usage import Usage
 
 CREATED = MessageCreated(message_id="m0", role="user", parts=(TextPart(text="hi"),), by="user_1")
 QUEUED = RunQueued(position=0, reason="accepted")
+RETRIED = RunQueued(position=0, reason="accepted", retry_of="run_0")
 STARTED = AgentStarted(agent="a", version="1", model="none", attempt=1)
 STARTED_AGAIN = AgentStarted(agent="a", version="1", model="none", attempt=2)
 THINKING = AgentThinking(text="hm", step=0)
@@ -100,6 +101,8 @@ RIGHT = {
     "an approval given to another": story(
         CREATED, QUEUED, STARTED, ASKED, GIVEN, TAKEN_BACK, GIVEN, ANSWERED, STARTED_AGAIN, WHOLE, COMPLETED
     ),
+    "tried again": story(RETRIED, STARTED, WHOLE, COMPLETED),
+    "tried again, and cancelled before it began": story(RETRIED, CANCELLED),
     "renamed meanwhile": story(CREATED, QUEUED, RENAMED, STARTED, RENAMED, WHOLE, COMPLETED),
 }
 
@@ -136,6 +139,10 @@ WRONG: dict[str, tuple[list[Envelope], str]] = {
     "queued before the message": (story(QUEUED, CREATED, STARTED, COMPLETED), "beginning"),
     "a second message": (story(CREATED, QUEUED, STARTED, CREATED, COMPLETED), "beginning"),
     "queued twice": (story(CREATED, QUEUED, QUEUED, STARTED, COMPLETED), "beginning"),
+    "a retry with a message": (story(CREATED, RETRIED, STARTED, COMPLETED), "beginning"),
+    "a retry that is queued twice": (story(RETRIED, RETRIED, STARTED, COMPLETED), "beginning"),
+    "a message after a retry": (story(RETRIED, CREATED, STARTED, COMPLETED), "beginning"),
+    "work of a retry before the start": (story(RETRIED, THINKING, STARTED, COMPLETED), "agent_started_first"),
     "work before the start": (story(CREATED, QUEUED, THINKING, STARTED, COMPLETED), "agent_started_first"),
     "completed without a start": (story(CREATED, QUEUED, COMPLETED), "agent_started_first"),
     "an attempt twice": (story(CREATED, QUEUED, STARTED, STARTED, COMPLETED), "once_per_attempt"),
@@ -223,7 +230,7 @@ def test_a_violation_names_the_event_that_breaks_the_rule():
 @st.composite
 def right_stories(draw: st.DrawFn) -> list[EventData]:
     """A whole story of one attempt or more, of tool calls, thoughts and messages, with any end."""
-    events: list[EventData] = [CREATED, QUEUED]
+    events: list[EventData] = [*draw(st.sampled_from(((CREATED, QUEUED), (RETRIED,))))]
     attempts = draw(st.integers(min_value=1, max_value=3))
     number = 0
     for attempt in range(1, attempts + 1):

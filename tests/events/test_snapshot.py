@@ -12,7 +12,8 @@ from cloche.domain.scope import Scope
 from cloche.errors import NotFoundError
 from cloche.events import snapshot as snapshot_module
 from cloche.events.snapshot import Snapshot, read_snapshot
-from cloche.ids import RunId, ThreadId
+from cloche.execution.intake import Retrying
+from cloche.ids import RequestId, RunId, ThreadId
 from cloche.storage.threads import ThreadRepository
 from support.logs import make_thread
 from support.world import World
@@ -101,3 +102,17 @@ async def test_a_stranger_s_and_a_deleted_thread_have_none(idle_world: World):
     await idle_world.database.write(lambda tx: ThreadRepository(owner).delete(tx, thread_id, at=idle_world.clock.now()))
     with pytest.raises(NotFoundError):
         await snapshot_of(idle_world, owner, thread_id)
+
+
+async def test_the_message_of_a_run_that_is_tried_again_is_told_before_its_stream(idle_world: World):
+    idle_world.programs.add("agent", echo)
+    scope = await idle_world.person()
+    sent = await idle_world.send(scope, "hello")
+    await idle_world.cancellation.cancel(scope, RunId(sent.run_id))
+    again = await idle_world.intake.retry(scope, Retrying(run_id=RunId(sent.run_id)), request_id=RequestId.new())
+
+    found = await snapshot_of(idle_world, scope, ThreadId(sent.thread_id))
+
+    assert found.seq == again.seq - 1
+    assert [message.message_id for message in found.messages] == [sent.message_id]
+    assert [(run.run_id, run.first_seq) for run in found.runs] == [(again.run_id, again.seq)]

@@ -8,10 +8,11 @@ from collections import Counter
 import pytest
 
 from cloche.agents.function import AgentRun
-from cloche.domain.event_order import decoded
+from cloche.domain.agents import AgentSpec
+from cloche.domain.event_order import check_run, decoded
 from cloche.domain.events import MessageCreated, RunQueued
 from cloche.domain.messages import MAX_CLIENT_MESSAGE_ID
-from cloche.domain.runs import ExecutionState, OnBusy
+from cloche.domain.runs import ExecutionState, OnBusy, OnPendingApproval, Run
 from cloche.domain.scope import Scope
 from cloche.errors import (
     ClocheError,
@@ -20,11 +21,14 @@ from cloche.errors import (
     InvalidInputError,
     NotFoundError,
     QuotaExceededError,
+    RetryRefusedError,
     ThreadBusyError,
 )
 from cloche.execution import intake as intake_module
-from cloche.execution.intake import Accepted
-from cloche.ids import RunId, ThreadId, UserId
+from cloche.execution.intake import Accepted, Retrying
+from cloche.ids import RequestId, RunId, ThreadId, UserId
+from cloche.storage.database import Transaction
+from cloche.storage.messages import MessageRepository
 from cloche.storage.pages import PageRequest
 from cloche.storage.runs import RunRepository
 from cloche.storage.threads import ThreadRepository
@@ -313,3 +317,197 @@ async def test_a_new_thread_is_called_by_its_first_message(taking: World):
     thread = await taking.database.read(lambda tx: ThreadRepository(scope).get(tx, ThreadId(accepted.thread_id)))
 
     assert thread.title == "What is the time in Oslo?"
+
+
+# Trying a run again
+
+
+async def retry(world: World, scope: Scope, run_id: str, client_message_id: str | None = None, **options: object):
+    wish = Retrying(run_id=RunId(run_id), client_message_id=client_message_id, **options)  # type: ignore[arg-type]
+    return await world.intake.retry(scope, wish, request_id=RequestId.new())
+
+
+async def cancelled_run(world: World, scope: Scope, text: str = "one", **options: object) -> Accepted:
+    accepted = await world.send(scope, text, **options)  # type: ignore[arg-type]
+    await world.cancellation.cancel(scope, RunId(accepted.run_id))
+    return accepted
+
+
+async def put_into(world: World, scope: Scope, run_id: str, state: ExecutionState) -> None:
+    """The run is in the state, whatever brought it there."""
+
+    async def work(tx: Transaction) -> None:
+        await tx.execute("UPDATE runs SET state = ?, ended_at = 1 WHERE id = ?", str(state), run_id)
+
+    assert await world.run(scope, run_id)
+    await world.database.write(work)
+
+
+async def test_a_run_that_failed_is_tried_again_on_the_same_message(world: World):
+    said: list[tuple[str, list[str]]] = []
+
+    async def agent(run: AgentRun) -> str:
+        said.append((run.text, [message.text for message in await run.history()]))
+        if run.text == "two" and len(said) == 2:
+            await run.say("half of it")
+            raise RuntimeError
+        return f"so: {run.text}"
+
+    world.programs.add("agent", agent)
+    scope = await world.person()
+    first = await world.send(scope, "one")
+    await world.until(scope, first)
+    failed = await world.send(scope, "two", thread_id=first.thread_id)
+    await world.until(scope, failed)
+
+    accepted = await retry(world, scope, failed.run_id)
+    events = await world.until(scope, accepted)
+
+    run = await world.run(scope, accepted.run_id)
+    assert (run.state, run.retry_of, str(run.message_id)) == (
+        ExecutionState.COMPLETED,
+        RunId(failed.run_id),
+        failed.message_id,
+    )
+    assert said[1] == ("two", ["one", "so: one"])
+    assert said[2] == ("two", ["one", "so: one", "half of it"])
+    assert check_run(events) == []
+    assert decoded(events[0]) == RunQueued(position=0, reason="accepted", retry_of=failed.run_id)
+    assert (events[0].seq, run.first_seq) == (accepted.seq, accepted.seq)
+    roles = await world.database.read(
+        lambda tx: MessageRepository(scope).list(tx, ThreadId(first.thread_id), PageRequest(limit=10))
+    )
+    assert [str(message.role) for message in roles.items].count("user") == 2
+
+
+@pytest.mark.parametrize("state", [state for state in ExecutionState if state is not ExecutionState.COMPLETED])
+async def test_what_ended_otherwise_than_well_can_be_tried_again_and_nothing_else(taking: World, state: ExecutionState):
+    scope = await taking.person()
+    accepted = await cancelled_run(taking, scope)
+    await put_into(taking, scope, accepted.run_id, state)
+
+    if state.is_terminal:
+        again = await retry(taking, scope, accepted.run_id)
+        assert (await taking.run(scope, again.run_id)).retry_of == RunId(accepted.run_id)
+        return
+    with pytest.raises(RetryRefusedError) as refused:
+        await retry(taking, scope, accepted.run_id)
+    assert refused.value.details == {"state": str(state)}
+
+
+async def test_a_run_that_completed_is_not_tried_again(taking: World):
+    scope = await taking.person()
+    accepted = await cancelled_run(taking, scope)
+    await put_into(taking, scope, accepted.run_id, ExecutionState.COMPLETED)
+
+    with pytest.raises(RetryRefusedError):
+        await retry(taking, scope, accepted.run_id)
+
+    assert await runs_of(taking, scope) == [accepted.run_id]
+
+
+async def test_a_retry_under_the_same_id_is_one_and_another_run_under_it_is_refused(taking: World):
+    scope = await taking.person()
+    one, other = [await cancelled_run(taking, scope) for _ in range(2)]
+
+    first = await retry(taking, scope, one.run_id, "c1")
+    again = await retry(taking, scope, one.run_id, "c1")
+    with pytest.raises(IdempotencyMismatchError):
+        await retry(taking, scope, other.run_id, "c1")
+    sent = await taking.send(scope, "else", client_message_id="c1")
+
+    assert without_replay(first) == without_replay(again)
+    assert (first.replayed, again.replayed, sent.replayed) == (False, True, False)
+    assert len(await runs_of(taking, scope)) == 4
+
+
+async def test_a_retry_waits_its_turn_like_a_message(taking: World):
+    scope = await taking.person()
+    stopped = await cancelled_run(taking, scope)
+    ahead = await taking.send(scope, "ahead", thread_id=stopped.thread_id)
+
+    with pytest.raises(ThreadBusyError) as refused:
+        await retry(taking, scope, stopped.run_id, on_busy=OnBusy.REJECT)
+    behind = await retry(taking, scope, stopped.run_id)
+
+    assert refused.value.details == {"run_id": ahead.run_id}
+    [queued] = [decoded(event) for event in await taking.events(scope, behind.run_id)]
+    assert queued == RunQueued(position=1, reason="thread_busy", retry_of=stopped.run_id)
+    offered = [(await taking.bus.take()).run_id for _ in range(taking.bus.depth)]
+    assert behind.run_id not in offered
+
+
+async def test_a_retry_can_interrupt_and_is_itself_tried_again(taking: World):
+    scope = await taking.person()
+    stopped = await cancelled_run(taking, scope)
+    first = await retry(taking, scope, stopped.run_id)
+
+    second = await retry(
+        taking, scope, stopped.run_id, on_busy=OnBusy.INTERRUPT, on_pending_approval=OnPendingApproval.ENQUEUE
+    )
+    third = await retry(taking, scope, first.run_id, on_busy=OnBusy.INTERRUPT)
+
+    runs: list[Run] = [await taking.run(scope, one.run_id) for one in (first, second, third)]
+    assert [run.state for run in runs] == [
+        ExecutionState.CANCELLED,
+        ExecutionState.CANCELLED,
+        ExecutionState.PENDING,
+    ]
+    assert [run.retry_of for run in runs] == [stopped.run_id, stopped.run_id, first.run_id]
+    assert {str(run.message_id) for run in runs} == {stopped.message_id}
+
+
+async def test_a_retry_takes_the_agent_as_it_is_now(taking: World):
+    scope = await taking.person()
+    stopped = await cancelled_run(taking, scope, agent="other")
+    taking.programs.add("other", answers, version="2")
+
+    again = await retry(taking, scope, stopped.run_id)
+
+    run = await taking.run(scope, again.run_id)
+    spec: AgentSpec = taking.programs.spec("other")
+    assert (run.agent, run.agent_version) == (spec.name, "2")
+
+
+async def test_a_run_of_another_one_or_of_a_deleted_thread_is_not_tried_again(taking: World):
+    scope, stranger = await taking.person(), await taking.person()
+    stopped = await cancelled_run(taking, scope)
+
+    with pytest.raises(NotFoundError):
+        await retry(taking, stranger, stopped.run_id)
+    await taking.database.write(
+        lambda tx: ThreadRepository(scope).delete(tx, ThreadId(stopped.thread_id), at=taking.clock.now())
+    )
+    with pytest.raises(NotFoundError):
+        await retry(taking, scope, stopped.run_id)
+
+    assert len(await runs_of(taking, scope)) == 1
+
+
+async def test_a_retry_is_refused_like_a_message_when_it_cannot_be_taken(
+    taking: World, monkeypatch: pytest.MonkeyPatch
+):
+    scope = await taking.person()
+    stopped = await cancelled_run(taking, scope)
+    await taking.send(scope)
+    monkeypatch.setattr(intake_module, "MAX_LIVE_RUNS", 1)
+
+    with pytest.raises(QuotaExceededError):
+        await retry(taking, scope, stopped.run_id)
+    with pytest.raises(InvalidInputError):
+        await retry(taking, scope, stopped.run_id, "a\nb")
+    taking.intake.close()
+    with pytest.raises(DrainingError):
+        await retry(taking, scope, stopped.run_id)
+
+
+async def test_a_retry_that_was_never_begun_is_recovered(taking: World):
+    scope = await taking.person()
+    stopped = await cancelled_run(taking, scope)
+    again = await retry(taking, scope, stopped.run_id)
+    while taking.bus.depth:
+        await taking.bus.take()
+
+    await taking.recovery.recover_all()
+
+    assert (await taking.bus.take()).run_id == again.run_id

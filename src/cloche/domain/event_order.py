@@ -19,6 +19,7 @@ from cloche.domain.events import (
     EventData,
     MessageCompleted,
     MessageDelta,
+    RunQueued,
     StepRestarted,
     ToolCompleted,
     ToolExecuting,
@@ -71,6 +72,7 @@ class _Walk:
     last_seq: int = 0
     run_id: str | None = None
     attempt: int = 0
+    is_retry: bool = False
     terminal: str | None = None
     open_tools: set[str] = field(default_factory=set[str])
     closed_tools: set[str] = field(default_factory=set[str])
@@ -88,12 +90,14 @@ class _Walk:
         self.run_id = envelope.run_id
         if self.terminal is not None:
             self._break("terminal_is_last", seq, f"{kind} after {self.terminal}")
-        self._check_beginning(kind, seq)
-        self.seen.append(kind)
         try:
             data = decoded(envelope)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             self._break("shape", seq, str(error))
+            data = None
+        self._check_beginning(kind, seq, is_retry=isinstance(data, RunQueued) and data.retry_of is not None)
+        self.seen.append(kind)
+        if data is None:
             return
         self._check_data(data, seq)
         if kind in TERMINAL_TYPES:
@@ -109,9 +113,12 @@ class _Walk:
             for message in sorted(self.open_messages):
                 self._break("message_completed", seq, f"{message} has deltas and was never completed")
 
-    def _check_beginning(self, kind: str, seq: int) -> None:
+    def _check_beginning(self, kind: str, seq: int, *, is_retry: bool) -> None:
         position = len(self.seen)
-        expected = ("message_created", "run_queued")
+        if is_retry and position:
+            self._break("beginning", seq, "a retry has no message of its own, and begins with its queueing")
+        self.is_retry = self.is_retry or (is_retry and not position)
+        expected = ("run_queued",) if self.is_retry else ("message_created", "run_queued")
         if position < len(expected) and kind != expected[position]:
             self._break("beginning", seq, f"expected {expected[position]}, got {kind}")
         if position >= len(expected) and kind in _BEFORE_START:

@@ -34,11 +34,15 @@ class MessageCreated(EventData, frozen=True, kw_only=True):
 
 
 class RunQueued(EventData, frozen=True, kw_only=True):
-    """A run was accepted. ``position`` counts the live runs of the thread before it; 0 starts at once."""
+    """A run was accepted. ``position`` counts the live runs of the thread before it; 0 starts at once.
+
+    ``retry_of`` is the run whose message this one answers anew: then this is its first event.
+    """
 
     type: ClassVar[str] = "run_queued"
     position: int
     reason: Literal["accepted", "thread_busy", "interrupting", "approval_pending"]
+    retry_of: str | None = None
 
 
 class AgentStarted(EventData, frozen=True, kw_only=True):

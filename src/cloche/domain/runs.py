@@ -52,6 +52,9 @@ TRANSITIONS: Mapping[ExecutionState, frozenset[ExecutionState]] = {
 }
 
 LIVE_STATES = frozenset(state for state in ExecutionState if TRANSITIONS[state])
+UNDONE_STATES = frozenset({_S.FAILED, _S.TIMEOUT, _S.DEAD, _S.CANCELLED})
+"""The ends after which the same message may be tried again."""
+
 OWNED_STATES = frozenset({_S.STARTING, _S.RUNNING, _S.COMPLETING, _S.CANCELLING})
 
 
@@ -92,7 +95,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a person asked for, and how it stands."""
+    """What a person asked for, and how it stands. ``retry_of`` is the ended run whose message it answers anew."""
 
     ref: RunRef
     message_id: MessageId
@@ -113,6 +116,7 @@ class Run:
     last_seq: int
     created_at: datetime
     state_times: Mapping[ExecutionState, datetime]
+    retry_of: RunId | None = None
 
     @property
     def id(self) -> RunId:

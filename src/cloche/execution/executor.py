@@ -320,8 +320,9 @@ class Executor:
 
 
 async def _history(tx: Transaction, scope: Scope, run: Run) -> list[Message]:
-    """The thread's last messages before the one that the run answers; the same for every attempt."""
-    return await MessageRepository(scope).before(tx, run.thread_id, run.first_seq - 1, HISTORY_MESSAGES)
+    """The thread's last messages before the run began, without the one that it answers; the same for every attempt."""
+    found = await MessageRepository(scope).before(tx, run.thread_id, run.first_seq - 1, HISTORY_MESSAGES + 1)
+    return [message for message in found if message.id != run.message_id][-HISTORY_MESSAGES:]
 
 
 async def _quietly(flush_loop: Awaitable[None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -15,9 +15,9 @@ from cloche.bus.local import Bus
 from cloche.clock import Clock
 from cloche.domain.agents import AgentSpec
 from cloche.domain.approvals import Approval
-from cloche.domain.events import MessageCreated, RunQueued
+from cloche.domain.events import EventData, MessageCreated, RunQueued
 from cloche.domain.messages import MAX_CLIENT_MESSAGE_ID, Message, MessageRole, Part
-from cloche.domain.runs import ExecutionState, OnBusy, OnPendingApproval, Run, RunRef
+from cloche.domain.runs import UNDONE_STATES, ExecutionState, OnBusy, OnPendingApproval, Run, RunRef
 from cloche.domain.scope import Scope
 from cloche.domain.threads import title_from
 from cloche.domain.usage import Usage
@@ -27,6 +27,7 @@ from cloche.errors import (
     IdempotencyMismatchError,
     InvalidInputError,
     QuotaExceededError,
+    RetryRefusedError,
     ThreadBusyError,
 )
 from cloche.events.codec import draft
@@ -58,8 +59,18 @@ class Sending:
     on_pending_approval: OnPendingApproval = OnPendingApproval.REJECT
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrying:
+    """The wish that an ended run's message is answered anew."""
+
+    run_id: RunId
+    client_message_id: str | None = None
+    on_busy: OnBusy = OnBusy.ENQUEUE
+    on_pending_approval: OnPendingApproval = OnPendingApproval.REJECT
+
+
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sender is told once the message is durable."""
+    """What a sender is told once the message is durable. ``seq`` is the first event of its run."""
 
     thread_id: str
     message_id: str
@@ -71,24 +82,43 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(slots=True, kw_only=True)
 class _Outcome:
     accepted: Accepted
-    offers: Sequence[RunRef]
-    signals: Sequence[RunRef]
+    offers: Sequence[RunRef] = ()
+    signals: Sequence[RunRef] = ()
     claimed: Claimed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A checked request, and the ids that its things will have."""
+class _Way:
+    """What is before a run on its thread: how many, whom to signal, and why it waits."""
+
+    blockers: int = 0
+    signals: Sequence[RunRef] = ()
+    reason: Literal["accepted", "thread_busy", "interrupting", "approval_pending"] = "accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """Who asks for a run, and the ids that it will have."""
 
     scope: Scope
+    run_id: RunId
+    request_id: RequestId
+    trace_id: TraceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A checked message, and the ids that its things will have."""
+
+    call: _Call
     sending: Sending
     spec: AgentSpec
     digest: bytes
-    run_id: RunId
     message_id: MessageId
     new_thread: ThreadId
-    request_id: RequestId
-    trace_id: TraceId
+
+
+_Taking = Callable[[Transaction, Claiming | None], Awaitable[_Outcome]]
 
 
 class Intake:
@@ -139,27 +169,55 @@ class Intake:
             QuotaExceededError: the user has too many runs that have not ended.
             DrainingError: the process is shutting down.
         """
-        if self._draining:
-            raise DrainingError("the server is shutting down; send again in a moment", retry_after_s=2)
+        self._check_open()
         _check_client_id(sending.client_message_id)
-        spec = self._programs.spec(sending.agent)
         asked = _Asked(
-            scope=scope,
+            call=_Call(scope=scope, run_id=RunId.new(), request_id=request_id, trace_id=trace_id or TraceId.new()),
             sending=sending,
-            spec=spec,
+            spec=self._programs.spec(sending.agent),
             digest=_digest(sending),
-            run_id=RunId.new(),
             message_id=MessageId.new(),
             new_thread=ThreadId.new(),
-            request_id=request_id,
-            trace_id=trace_id or TraceId.new(),
         )
+        return await self._take(asked.call, lambda tx, claiming: self._accept(tx, asked, claiming))
 
+    async def retry(
+        self, scope: Scope, retrying: Retrying, *, request_id: RequestId, trace_id: TraceId | None = None
+    ) -> Accepted:
+        """A fresh run of the ended run's message is durable, on the same thread, and will be executed.
+
+        Its agent is the one of that name as it is declared now. The message stays one: the run's first event is
+        ``run_queued`` with ``retry_of``.
+
+        Guarantees: the same ``client_message_id`` with the same run gives the same answer and no second retry.
+        Cancellation: as for ``accept``.
+
+        Raises:
+            NotFoundError: this user has no such run, its thread was deleted, or its agent is not here any more.
+            RetryRefusedError: the run has not ended, or it completed.
+            IdempotencyMismatchError: another run was tried again under this client id.
+            ThreadBusyError: the thread works, and ``on_busy`` is ``reject``.
+            ApprovalPendingError: the thread waits for an approval, and ``on_pending_approval`` is ``reject``.
+            QuotaExceededError: the user has too many runs that have not ended.
+            DrainingError: the process is shutting down.
+        """
+        self._check_open()
+        if retrying.client_message_id is not None:
+            _check_client_id(retrying.client_message_id)
+        call = _Call(scope=scope, run_id=RunId.new(), request_id=request_id, trace_id=trace_id or TraceId.new())
+        return await self._take(call, lambda tx, claiming: self._try_again(tx, call, retrying, claiming))
+
+    def _check_open(self) -> None:
+        if self._draining:
+            raise DrainingError("the server is shutting down; send again in a moment", retry_after_s=2)
+
+    async def _take(self, call: _Call, taking: _Taking) -> Accepted:
+        """What ``taking`` wrote is durable; its run is at work here, where there is a place, or else offered."""
         worker = self._worker
-        seat = None if worker is None else worker.reserve(asked.run_id)
+        seat = None if worker is None else worker.reserve(call.run_id)
 
         async def work(tx: Transaction) -> Accepted:
-            outcome = await self._accept(tx, asked, None if seat is None or worker is None else worker.claiming)
+            outcome = await taking(tx, None if seat is None or worker is None else worker.claiming)
             tx.after_commit(lambda: self._tell(outcome, seat))
             return outcome.accepted
 
@@ -175,13 +233,15 @@ class Intake:
             raise
 
     async def _accept(self, tx: Transaction, asked: _Asked, claiming: Claiming | None) -> _Outcome:
-        scope, sending = asked.scope, asked.sending
+        scope, sending, now = asked.call.scope, asked.sending, self._clock.now()
         known = await self._find_known(tx, scope, sending, asked.digest)
         if known is not None:
-            return _Outcome(accepted=known, offers=(), signals=())
-        thread_id = await self._thread(tx, asked)
-        blockers, offers, signals, reason = await self._make_way(tx, scope, sending, thread_id)
-        run = _pending_run(asked, thread_id, self._clock.now())
+            return _Outcome(accepted=known)
+        thread_id = sending.thread_id  # one that is given was looked up with what is known of the message
+        if thread_id is None:
+            thread_id, title = asked.new_thread, title_from(sending.parts[0].text)
+            await ThreadRepository(scope).create(tx, thread_id, title=title, metadata={}, at=now)
+        way = await self._make_way(tx, scope, sending, thread_id)
         created = MessageCreated(
             message_id=asked.message_id,
             role=MessageRole.USER,
@@ -189,35 +249,97 @@ class Intake:
             by=scope.user_id,
             client_message_id=sending.client_message_id,
         )
-        begun = None if blockers or claiming is None else await claiming.begin(tx, run)
-        drafts = [
-            draft(event, thread_id=thread_id, run_id=run.id, at=run.created_at, trace_id=run.trace_id)
-            for event in (created, RunQueued(position=blockers, reason=reason))
-        ]
-        stored = await self._log.append(
-            tx, scope, thread_id, drafts if begun is None else [*drafts, begun.started], at=run.created_at
+        run, begun = await self._enter(
+            tx,
+            scope,
+            _pending_run(asked.call, asked.spec, thread_id, asked.message_id, now),
+            (created, RunQueued(position=way.blockers, reason=way.reason)),
+            is_free=not way.blockers,
+            claiming=claiming,
         )
-        run = replace(run if begun is None else begun.run, first_seq=stored[0].seq)
-        await self._insert(tx, asked, run, is_admitted=not blockers, worker=claiming and begun and claiming.worker)
-        if not blockers and begun is None:
-            offers = [*offers, run.ref]
-        accepted = Accepted(
-            thread_id=str(thread_id), message_id=str(run.message_id), run_id=str(run.id), seq=stored[0].seq
+        message = Message(
+            id=run.message_id,
+            thread_id=thread_id,
+            run_id=run.id,
+            seq=run.first_seq,
+            role=MessageRole.USER,
+            parts=sending.parts,
+            client_message_id=sending.client_message_id,
+            created_at=now,
         )
+        await MessageRepository(scope).create(
+            tx,
+            message.id,
+            thread_id=thread_id,
+            run_id=run.id,
+            seq=message.seq,
+            role=message.role,
+            parts=message.parts,
+            at=now,
+            client_message_id=message.client_message_id,
+            body_digest=asked.digest,
+        )
+        outcome = _outcome(way, run, begun, message)
         if sending.thread_id is None:
             await MessageRepository(scope).keep_answer(
-                tx, _key(sending), asked.digest, msgspec.json.encode(accepted), at=run.created_at
+                tx, _key(sending), asked.digest, msgspec.json.encode(outcome.accepted), at=now
             )
-        claimed = None if begun is None else _claimed(asked, run, begun)
-        return _Outcome(accepted=accepted, offers=offers, signals=signals, claimed=claimed)
+        return outcome
 
-    async def _thread(self, tx: Transaction, asked: _Asked) -> ThreadId:
-        thread_id = asked.sending.thread_id
-        if thread_id is not None:
-            return thread_id  # it was looked up with what is known of the message
-        title = title_from(asked.sending.parts[0].text)
-        await ThreadRepository(asked.scope).create(tx, asked.new_thread, title=title, metadata={}, at=self._clock.now())
-        return asked.new_thread
+    async def _try_again(self, tx: Transaction, call: _Call, retrying: Retrying, claiming: Claiming | None) -> _Outcome:
+        scope, now, client_id = call.scope, self._clock.now(), retrying.client_message_id
+        messages, key, digest = MessageRepository(scope), f"retry:{client_id}", str(retrying.run_id).encode()
+        if client_id is not None:
+            known = await self._find_answer(tx, messages, key, digest)
+            if known is not None:
+                return _Outcome(accepted=known)
+        former = await RunRepository(scope).get(tx, retrying.run_id)
+        await ThreadRepository(scope).get(tx, former.thread_id)
+        if former.state not in UNDONE_STATES:
+            raise RetryRefusedError(
+                f"the run is {former.state}: there is nothing to try again", details={"state": str(former.state)}
+            )
+        spec = self._programs.spec(former.agent)
+        way = await self._make_way(tx, scope, retrying, former.thread_id)
+        run, begun = await self._enter(
+            tx,
+            scope,
+            replace(_pending_run(call, spec, former.thread_id, former.message_id, now), retry_of=former.id),
+            (RunQueued(position=way.blockers, reason=way.reason, retry_of=former.id),),
+            is_free=not way.blockers,
+            claiming=claiming,
+        )
+        outcome = _outcome(way, run, begun, await messages.get(tx, run.message_id))
+        if client_id is not None:
+            await messages.keep_answer(tx, key, digest, msgspec.json.encode(outcome.accepted), at=now)
+        return outcome
+
+    async def _enter(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        run: Run,
+        told: Sequence[EventData],
+        *,
+        is_free: bool,
+        claiming: Claiming | None,
+    ) -> tuple[Run, Begun | None]:
+        """The run has its row and its first events. With ``claiming`` it has begun, where the thread is free for it."""
+        begun = await claiming.begin(tx, run) if is_free and claiming is not None else None
+        drafts = [
+            draft(event, thread_id=run.thread_id, run_id=run.id, at=run.created_at, trace_id=run.trace_id)
+            for event in told
+        ]
+        stored = await self._log.append(
+            tx,
+            scope,
+            run.thread_id,
+            drafts if begun is None else [*drafts, begun.started],
+            at=run.created_at,
+        )
+        run = replace(run if begun is None else begun.run, first_seq=stored[0].seq)
+        await RunRepository(scope).create(tx, run, is_admitted=is_free, worker=claiming and begun and claiming.worker)
+        return run, begun
 
     def _tell(self, outcome: _Outcome, seat: Seat | None) -> None:
         """Workers hear of what was committed, whether or not the sender is still there."""
@@ -233,30 +355,10 @@ class Intake:
         if not outcome.accepted.replayed:
             self._telemetry.figures.runs_accepted += 1
 
-    async def _insert(self, tx: Transaction, asked: _Asked, run: Run, *, is_admitted: bool, worker: str | None) -> None:
-        await MessageRepository(asked.scope).create(
-            tx,
-            run.message_id,
-            thread_id=run.thread_id,
-            run_id=run.id,
-            seq=run.first_seq,
-            role=MessageRole.USER,
-            parts=asked.sending.parts,
-            at=run.created_at,
-            client_message_id=asked.sending.client_message_id,
-            body_digest=asked.digest,
-        )
-        await RunRepository(asked.scope).create(tx, run, is_admitted=is_admitted, worker=worker)
-
     async def _find_known(self, tx: Transaction, scope: Scope, sending: Sending, digest: bytes) -> Accepted | None:
         messages = MessageRepository(scope)
         if sending.thread_id is None:
-            answer = await messages.find_answer(tx, _key(sending))
-            if answer is None:
-                return None
-            _check_digest(answer.body_digest, digest)
-            known = msgspec.json.decode(answer.answer, type=Accepted)
-            return msgspec.structs.replace(known, replayed=True)
+            return await self._find_answer(tx, messages, _key(sending), digest)
         await ThreadRepository(scope).get(tx, sending.thread_id)
         sent = await messages.find_sent(tx, sending.thread_id, sending.client_message_id)
         if sent is None:
@@ -266,10 +368,17 @@ class Intake:
             thread_id=str(sending.thread_id), message_id=sent.id, run_id=sent.run_id, seq=sent.seq, replayed=True
         )
 
-    async def _make_way(
-        self, tx: Transaction, scope: Scope, sending: Sending, thread_id: ThreadId
-    ) -> tuple[int, list[RunRef], list[RunRef], Literal["accepted", "thread_busy", "interrupting", "approval_pending"]]:
-        """How many runs are before the new one, whom to offer and signal, and why it waits."""
+    async def _find_answer(
+        self, tx: Transaction, messages: MessageRepository, key: str, digest: bytes
+    ) -> Accepted | None:
+        answer = await messages.find_answer(tx, key)
+        if answer is None:
+            return None
+        _check_digest(answer.body_digest, digest)
+        return msgspec.structs.replace(msgspec.json.decode(answer.answer, type=Accepted), replayed=True)
+
+    async def _make_way(self, tx: Transaction, scope: Scope, sending: Sending | Retrying, thread_id: ThreadId) -> _Way:
+        """What is before the new run, after those that it interrupts were cancelled."""
         runs = RunRepository(scope)
         of_user = await runs.live_states(tx)
         if sum(len(states) for states in of_user.values()) >= MAX_LIVE_RUNS:
@@ -277,7 +386,7 @@ class Intake:
                 f"{MAX_LIVE_RUNS} runs of yours have not ended yet", details={"limit": MAX_LIVE_RUNS}, retry_after_s=5
             )
         if thread_id not in of_user:
-            return 0, [], [], "accepted"
+            return _Way()
         live = await runs.live(tx, thread_id)
         waiting = await ApprovalRepository(scope).open_of_thread(tx, thread_id)
         if waiting and sending.on_pending_approval is OnPendingApproval.REJECT:
@@ -288,7 +397,7 @@ class Intake:
         if waiting:
             interrupt = sending.on_pending_approval is OnPendingApproval.CANCEL_APPROVAL
         if not interrupt:
-            return len(live), [], [], "approval_pending" if waiting else "thread_busy"
+            return _Way(blockers=len(live), reason="approval_pending" if waiting else "thread_busy")
         signals: list[RunRef] = []
         ended = 0
         for run in reversed(live):
@@ -297,26 +406,36 @@ class Intake:
                 signals.append(run.ref)
             else:
                 ended += 1
-        return len(live) - ended, [], signals, "interrupting" if signals else "accepted"
+        return _Way(blockers=len(live) - ended, signals=signals, reason="interrupting" if signals else "accepted")
 
 
-def _pending_run(asked: _Asked, thread_id: ThreadId, at: datetime) -> Run:
+def _outcome(way: _Way, run: Run, begun: Begun | None, message: Message) -> _Outcome:
+    accepted = Accepted(
+        thread_id=str(run.thread_id), message_id=str(run.message_id), run_id=str(run.id), seq=run.first_seq
+    )
+    if begun is not None:
+        claimed = Claimed(
+            run=run, execution_id=begun.execution_id, scope=begun.scope, message=message, steps=(), refusal=None
+        )
+        return _Outcome(accepted=accepted, signals=way.signals, claimed=claimed)
+    return _Outcome(accepted=accepted, offers=() if way.blockers else (run.ref,), signals=way.signals)
+
+
+def _pending_run(call: _Call, spec: AgentSpec, thread_id: ThreadId, message_id: MessageId, at: datetime) -> Run:
     return Run(
-        ref=RunRef(
-            tenant_id=asked.scope.tenant_id, user_id=asked.scope.user_id, thread_id=thread_id, run_id=asked.run_id
-        ),
-        message_id=asked.message_id,
-        agent=asked.spec.name,
-        agent_version=asked.spec.version,
-        model=asked.spec.model,
+        ref=RunRef(tenant_id=call.scope.tenant_id, user_id=call.scope.user_id, thread_id=thread_id, run_id=call.run_id),
+        message_id=message_id,
+        agent=spec.name,
+        agent_version=spec.version,
+        model=spec.model,
         state=ExecutionState.PENDING,
         epoch=0,
         attempt=0,
         losses=0,
-        timeout=asked.spec.limits.run_timeout,
+        timeout=spec.limits.run_timeout,
         deadline_at=None,
-        request_id=asked.request_id,
-        trace_id=asked.trace_id,
+        request_id=call.request_id,
+        trace_id=call.trace_id,
         failure=None,
         usage=Usage(),
         first_seq=0,
@@ -324,20 +443,6 @@ def _pending_run(asked: _Asked, thread_id: ThreadId, at: datetime) -> Run:
         created_at=at,
         state_times={},
     )
-
-
-def _claimed(asked: _Asked, run: Run, begun: Begun) -> Claimed:
-    message = Message(
-        id=run.message_id,
-        thread_id=run.thread_id,
-        run_id=run.id,
-        seq=run.first_seq,
-        role=MessageRole.USER,
-        parts=asked.sending.parts,
-        client_message_id=asked.sending.client_message_id,
-        created_at=run.created_at,
-    )
-    return Claimed(run=run, execution_id=begun.execution_id, scope=begun.scope, message=message, steps=(), refusal=None)
 
 
 def _check_client_id(value: str) -> None:

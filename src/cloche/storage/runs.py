@@ -22,7 +22,7 @@ _TIMES = tuple(f"{state}_at" for state in ExecutionState)
 COLUMNS = (
     "tenant_id, user_id, thread_id, id, message_id, agent, agent_version, model, state, epoch, attempt, losses, "
     "timeout_us, deadline_at, request_id, trace_id, failure_code, failure_message, failure_retryable, usage, first_seq, "
-    "last_seq, created_at, " + ", ".join(_TIMES)
+    "last_seq, created_at, " + ", ".join(_TIMES) + ", retry_of"
 )
 _ONE = "tenant_id = ? AND user_id = ? AND id = ?"
 _FENCE = " AND epoch = ? AND state <> 'pending'"
@@ -71,6 +71,7 @@ class RunRow(NamedTuple):
     timeout_at: int | None
     dead_at: int | None
     cancelled_at: int | None
+    retry_of: str | None
 
 
 class StateRow(NamedTuple):
@@ -144,6 +145,7 @@ class RunRepository:
             "created_at": to_micros(run.created_at),
             "deadline_at": None if run.deadline_at is None else to_micros(run.deadline_at),
             "worker_id": worker,
+            "retry_of": None if run.retry_of is None else str(run.retry_of),
             "admitted_at": to_micros(run.created_at) if is_admitted else None,
             "usage": msgspec.json.encode(run.usage),
             "pending_at": to_micros(run.created_at),
@@ -444,4 +446,5 @@ def run_of(row: RunRow) -> Run:
         state_times={
             state: from_micros(value) for state, value in zip(ExecutionState, times, strict=True) if value is not None
         },
+        retry_of=None if row.retry_of is None else RunId(row.retry_of),
     )

@@ -101,3 +101,37 @@ async def test_a_cancel_takes_a_reason_and_nothing_else(ada: Any, echo: None, bo
 
     assert answer.status_code == 400
     assert (await ada.see(f"/v1/runs/{sent['run_id']}"))["state"] == "pending"
+
+
+async def test_a_cancelled_run_is_tried_again(ada: Any, echo: None):
+    sent = await ada.make("/v1/messages", 202, text="hello")
+    await ada.post(f"/v1/runs/{sent['run_id']}/cancel")
+
+    answer = await ada.post(f"/v1/runs/{sent['run_id']}/retry")
+    again = await ada.make(f"/v1/runs/{sent['run_id']}/retry", 202, client_message_id="c1", on_busy="interrupt")
+    replayed = await ada.make(f"/v1/runs/{sent['run_id']}/retry", 202, client_message_id="c1")
+
+    told = answer.json()
+    assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1/runs/{told['run_id']}")
+    assert (told["thread_id"], told["message_id"], told["seq"]) == (sent["thread_id"], sent["message_id"], 4)
+    assert (await ada.see(f"/v1/runs/{told['run_id']}"))["retry_of"] == sent["run_id"]
+    assert (await ada.see(f"/v1/runs/{sent['run_id']}"))["retry_of"] is None
+    assert replayed == {**again, "replayed": True}
+
+
+async def test_a_run_that_is_not_over_is_not_tried_again(ada: Any, echo: None):
+    sent = await ada.make("/v1/messages", 202, text="hello")
+
+    refused = await ada.post(f"/v1/runs/{sent['run_id']}/retry", json={})
+
+    assert refused.status_code == 409
+    assert refused.json()["error"]["code"] == "retry_refused"
+    assert refused.json()["error"]["details"] == {"state": "pending"}
+
+
+@pytest.mark.parametrize("body", [{"on_busy": "wait"}, {"client_message_id": ""}, {"text": "else"}])
+async def test_a_retry_takes_its_own_options_and_nothing_else(ada: Any, echo: None, body: dict[str, object]):
+    sent = await ada.make("/v1/messages", 202, text="hello")
+    await ada.post(f"/v1/runs/{sent['run_id']}/cancel")
+
+    assert (await ada.post(f"/v1/runs/{sent['run_id']}/retry", json=body)).status_code == 400

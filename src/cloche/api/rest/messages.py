@@ -8,7 +8,7 @@ from starlette.responses import Response
 from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, path_id
 from cloche.api.wire.access import requires
 from cloche.api.wire.callers import Caller
-from cloche.api.wire.messages import AcceptedAnswer, MessageBody, MessagePage, message_answer
+from cloche.api.wire.messages import AcceptedAnswer, MessageBody, MessagePage, accepted_answer, message_answer
 from cloche.api.wire.parts import EdgeParts
 from cloche.api.wire.request_ids import request_id_of
 from cloche.domain.messages import Message, user_parts
@@ -100,10 +100,4 @@ class MessageRoutes:
             on_pending_approval=body.on_pending_approval,
         )
         accepted = await self._intake.accept(caller.scope, sending, request_id=request_id)
-        return AcceptedAnswer(
-            thread_id=accepted.thread_id,
-            message_id=accepted.message_id,
-            run_id=accepted.run_id,
-            seq=accepted.seq,
-            replayed=accepted.replayed,
-        )
+        return accepted_answer(accepted)

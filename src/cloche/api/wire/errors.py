@@ -82,6 +82,7 @@ _STATUSES: Mapping[type[ClocheError], int] = {
     errors.AlreadyExistsError: 409,
     errors.TenantRequiredError: 409,
     errors.NotRepairableError: 409,
+    errors.RetryRefusedError: 409,
     errors.LimitExceededError: 429,
     errors.RateLimitedError: 429,
     errors.QuotaExceededError: 429,

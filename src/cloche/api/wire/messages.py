@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from cloche.api.wire.shapes import Moment, RequestBody
 from cloche.domain.messages import MAX_CLIENT_MESSAGE_ID, MAX_PARTS, MAX_TEXT_BYTES, Message, MessageRole
 from cloche.domain.runs import OnBusy, OnPendingApproval
+from cloche.execution.intake import Accepted
 
 
 class TextShape(RequestBody):
@@ -33,13 +34,27 @@ class MessageBody(RequestBody):
 
 
 class AcceptedAnswer(BaseModel):
-    """The message is durable and its run will be executed. ``seq`` is the event that tells of the message."""
+    """The message is durable and its run will be executed. ``seq`` is the run's first event.
+
+    That event tells of the message, or, of a run that is tried again, that it was queued.
+    """
 
     thread_id: str
     message_id: str
     run_id: str
     seq: int
     replayed: bool = Field(description="it had been accepted before; nothing new was started")
+
+
+def accepted_answer(accepted: Accepted) -> AcceptedAnswer:
+    """What the one who asked for the run is told."""
+    return AcceptedAnswer(
+        thread_id=accepted.thread_id,
+        message_id=accepted.message_id,
+        run_id=accepted.run_id,
+        seq=accepted.seq,
+        replayed=accepted.replayed,
+    )
 
 
 class PartAnswer(BaseModel):

@@ -5,13 +5,25 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from cloche.api.wire.shapes import Moment, RequestBody
-from cloche.domain.runs import ExecutionState, Run
+from cloche.domain.messages import MAX_CLIENT_MESSAGE_ID
+from cloche.domain.runs import ExecutionState, OnBusy, OnPendingApproval, Run
 
 
 class CancelBody(RequestBody):
     """Why a run is cancelled, for those who read its story."""
 
     reason: str = Field(default="the run was cancelled", min_length=1, max_length=200)
+
+
+class RetryBody(RequestBody):
+    """How a run is tried again."""
+
+    client_message_id: str | None = Field(
+        default=None,
+        description=f"1 to {MAX_CLIENT_MESSAGE_ID} characters: a retry of the same run under the same id is one retry",
+    )
+    on_busy: OnBusy = OnBusy.ENQUEUE
+    on_pending_approval: OnPendingApproval = OnPendingApproval.REJECT
 
 
 class UsageShape(BaseModel):
@@ -50,6 +62,7 @@ class RunAnswer(BaseModel):
     created_at: Moment
     state_times: dict[ExecutionState, Moment]
     trace_id: str
+    retry_of: str | None = Field(description="the ended run whose message this one answers anew")
 
 
 class RunPage(BaseModel):
@@ -96,4 +109,5 @@ def run_answer(run: Run) -> RunAnswer:
         created_at=run.created_at,
         state_times=dict(run.state_times),
         trace_id=run.trace_id,
+        retry_of=run.retry_of,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cloche.domain.runs import LIVE_STATES, ExecutionState, Failure, Run
@@ -58,12 +60,15 @@ class TestRuns:
     async def test_a_run_is_kept_as_it_was_made(self, deployment: Deployment, scope: Scope) -> None:
         """On both nodes."""
         run = pending_run(scope, await add_thread(deployment.node, scope), first_seq=4)
+        again = replace(pending_run(scope, run.thread_id, first_seq=5), retry_of=run.id, message_id=run.message_id)
 
-        await deployment.node.write(lambda tx: RunRepository(scope).create(tx, run, is_admitted=False))
+        for made in (run, again):
+            await deployment.node.write(lambda tx, made=made: RunRepository(scope).create(tx, made, is_admitted=False))
 
         for node in deployment.nodes:
-            assert await _get(node, scope, run.id) == run
-            assert await node.read(lambda tx: RunRepository(scope).find(tx, run.id)) == run
+            for made in (run, again):
+                assert await _get(node, scope, made.id) == made
+                assert await node.read(lambda tx, made=made: RunRepository(scope).find(tx, made.id)) == made
 
     async def test_a_run_that_is_not_there_is_none_or_an_error(self, deployment: Deployment, scope: Scope) -> None:
         """``find`` gives None, ``get`` raises."""
