@@ -39,13 +39,18 @@ from cloche.domain.events import (
     ToolExecuting,
 )
 from cloche.domain.runs import ExecutionState
+from cloche.domain.scope import Scope
 from cloche.domain.tools import MAX_RESULT_BYTES
 from cloche.errors import ModelError
+from cloche.execution.intake import Accepted, Retrying
 from cloche.execution.program import Program
-from cloche.ids import ApprovalId, RunId
+from cloche.ids import ApprovalId, MessageId, RequestId, RunId, ThreadId
 from cloche.llm.config import ModelConfig
 from cloche.llm.models import open_model
 from cloche.llm.scripted import ScriptedModel
+from cloche.storage.branches import BranchRepository
+from cloche.storage.database import Transaction
+from cloche.storage.messages import MessageRepository
 from cloche.tools.dispatcher import ToolDispatcher
 from cloche.tools.tool import Tool, tool
 from support.openai_server import MODEL, OpenAIServer, Reply, openai_server
@@ -233,6 +238,76 @@ async def test_the_model_sees_the_thread_and_the_system_prompt_each_time(
         ("user", "Who am I?"),
     ]
     assert {"Be brief.", "Be kind."} == {line for role, text in seen if role == "system" for line in text.split("\n\n")}
+
+
+async def branched(world: World, scope: Scope, accepted: Accepted) -> ThreadId:
+    """A branch before the message."""
+    branch = ThreadId.new()
+
+    async def work(tx: Transaction) -> None:
+        message = await MessageRepository(scope).get(tx, MessageId(accepted.message_id))
+        await BranchRepository(scope).create(tx, branch, message, title="", at=world.clock.now())
+
+    await world.database.write(work)
+    return branch
+
+
+async def test_the_model_sees_what_was_said_before_a_branch_and_nothing_after_it(
+    world: World, server: OpenAIServer, model: Model[Any]
+) -> None:
+    add_agent(world, Agent(system_prompt="Be brief."), model)
+    server.plan(Reply(text="Good day, Ada"), Reply(text="You are Ada"), Reply(text="You said so"))
+    scope = await world.person()
+    first = await world.send(scope, "I am Ada")
+    await world.until(scope, first)
+    second = await world.send(scope, "Who am I?", thread_id=first.thread_id)
+    await world.until(scope, second)
+    branch = await branched(world, scope, second)
+
+    await world.until(scope, await world.send(scope, "How do you know?", thread_id=branch))
+
+    seen = [(message["role"], message["content"]) for message in server.completions[-1].body["messages"]]
+    assert seen == [
+        ("system", "Be brief."),
+        ("user", "I am Ada"),
+        ("assistant", "Good day, Ada"),
+        ("user", "How do you know?"),
+    ]
+
+
+async def test_the_scripted_model_answers_on_a_branch(world: World) -> None:
+    add_agent(world, Agent(), ScriptedModel(delay_s=0))
+    scope = await world.person()
+    first = await world.send(scope, "good day")
+    await world.until(scope, first)
+    second = await world.send(scope, "once more", thread_id=first.thread_id)
+    await world.until(scope, second)
+    branch = await branched(world, scope, second)
+
+    events = await world.until(scope, await world.send(scope, "another day", thread_id=branch))
+
+    assert check_run(events) == []
+    assert events[-1].type == "agent_completed"
+
+
+async def test_a_run_that_is_tried_again_asks_the_model_its_message_once(
+    world: World, server: OpenAIServer, model: Model[Any]
+) -> None:
+    add_agent(world, Agent(), model)
+    server.plan(Reply(text="Good day, Ada"), Reply(status=400), Reply(text="You are Ada"))
+    scope = await world.person()
+    first = await world.send(scope, "I am Ada")
+    await world.until(scope, first)
+    failed = await world.send(scope, "Who am I?", thread_id=first.thread_id)
+    await world.until(scope, failed)
+
+    again = await world.intake.retry(scope, Retrying(run_id=RunId(failed.run_id)), request_id=RequestId.new())
+    events = await world.until(scope, again)
+
+    assert await world.state(scope, failed.run_id) is ExecutionState.FAILED
+    assert (check_run(events), events[-1].type) == ([], "agent_completed")
+    seen = [(message["role"], message["content"]) for message in server.completions[-1].body["messages"]]
+    assert seen == [("user", "I am Ada"), ("assistant", "Good day, Ada"), ("user", "Who am I?")]
 
 
 class Weather(BaseModel):

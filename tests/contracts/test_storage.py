@@ -1,6 +1,7 @@
 """The contract suites of the storage floor, on every deployment that the conftest opens."""
 
 from cloche.testing.contracts.approvals import TestApprovals, TestDelegation
+from cloche.testing.contracts.branches import TestBranches
 from cloche.testing.contracts.claims import TestClaims, TestUnfinishedWork
 from cloche.testing.contracts.events import TestLog, TestReading
 from cloche.testing.contracts.findings import TestFindings, TestMending
@@ -19,6 +20,7 @@ __all__ = [
     "TestAdmission",
     "TestAfterCommit",
     "TestApprovals",
+    "TestBranches",
     "TestCancellation",
     "TestClaims",
     "TestClientMessageIds",

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from cloche.domain.runs import ExecutionState
 from cloche.errors import InvalidInputError, PayloadTooLargeError
-from cloche.ids import ThreadId
+from cloche.ids import MessageId, ThreadId
 
 MAX_TITLE = 200
 MAX_METADATA_BYTES = 16_384
@@ -22,6 +22,24 @@ class ThreadStatus(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchPoint:
+    """Where a thread begins that is a branch: before which message of which other thread."""
+
+    thread_id: ThreadId
+    message_id: MessageId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """A thread that goes on from the middle of another one."""
+
+    thread_id: ThreadId
+    title: str
+    point: BranchPoint
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +56,7 @@ class Thread:
     updated_at: datetime
     archived_at: datetime | None
     external_id: str | None
+    branched_from: BranchPoint | None = None
 
 
 def status_of(states: Iterable[ExecutionState]) -> ThreadStatus:

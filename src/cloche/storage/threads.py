@@ -10,13 +10,16 @@ import msgspec
 
 from cloche.clock import from_micros, to_micros
 from cloche.domain.scope import Scope
-from cloche.domain.threads import Thread
+from cloche.domain.threads import BranchPoint, Thread
 from cloche.errors import NotFoundError
-from cloche.ids import ThreadId
+from cloche.ids import MessageId, ThreadId
 from cloche.storage.database import Transaction
 from cloche.storage.pages import Page, PageRequest, cursor_of
 
-_COLUMNS = "id, title, metadata, log_epoch, head_seq, first_seq, created_at, updated_at, archived_at, external_id"
+_COLUMNS = (
+    "id, title, metadata, log_epoch, head_seq, first_seq, created_at, updated_at, archived_at, external_id, "
+    "branched_from, branched_at"
+)
 _OWN = "tenant_id = ? AND user_id = ? AND deleted_at IS NULL"
 
 
@@ -33,6 +36,8 @@ class ThreadRow(NamedTuple):
     updated_at: int
     archived_at: int | None
     external_id: str | None
+    branched_from: str | None
+    branched_at: str | None
 
 
 class ThreadRepository:
@@ -43,21 +48,33 @@ class ThreadRepository:
         self._user = str(scope.user_id)
 
     async def create(
-        self, tx: Transaction, thread_id: ThreadId, *, title: str, metadata: Mapping[str, object], at: datetime
+        self,
+        tx: Transaction,
+        thread_id: ThreadId,
+        *,
+        title: str,
+        metadata: Mapping[str, object],
+        at: datetime,
+        point: BranchPoint | None = None,
+        head_seq: int = 0,
     ) -> Thread:
-        """The thread exists, with an empty log."""
+        """The thread exists, with an empty log that goes on behind ``head_seq``; ``point`` is where it was branched."""
         now = to_micros(at)
         await tx.execute(
             "INSERT INTO threads (tenant_id, user_id, id, title, metadata, log_epoch, head_seq, first_seq, "
-            "created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, 0, 1, ?, ?)",
+            "created_at, updated_at, branched_from, branched_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self._tenant,
             self._user,
             str(thread_id),
             title,
             msgspec.json.encode(metadata),
             now,
+            head_seq,
+            head_seq + 1,
             now,
             now,
+            None if point is None else str(point.thread_id),
+            None if point is None else str(point.message_id),
         )
         return await self.get(tx, thread_id)
 
@@ -169,4 +186,7 @@ def _thread(row: ThreadRow) -> Thread:
         updated_at=from_micros(row.updated_at),
         archived_at=None if row.archived_at is None else from_micros(row.archived_at),
         external_id=row.external_id,
+        branched_from=None
+        if row.branched_from is None or row.branched_at is None
+        else BranchPoint(thread_id=ThreadId(row.branched_from), message_id=MessageId(row.branched_at)),
     )

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from cloche.agents.function import AgentRun
 from cloche.api.rest.route import RestRoute
 from cloche.execution.intake import Accepted
-from cloche.ids import ApprovalId, RunId, SessionId, ThreadId, UserId
+from cloche.ids import ApprovalId, MessageId, RunId, SessionId, ThreadId, UserId
 from cloche.tools.tool import tool
 from support.world import World
 
@@ -20,6 +20,7 @@ BODIES = {
     "send_message": {"text": "hello"},
     "decide_approval": {"decision": "approve"},
     "delegate_approval": {"email": "eve@example.org"},
+    "branch_thread": {"message_id": str(MessageId.new())},
     "update_thread": {"title": "mine now"},
 }
 SECRET = "what nobody else may read"

@@ -15,7 +15,7 @@ from cloche.api.rest.route import RestRoute
 from cloche.domain.findings import FindingKind, FindingRef
 from cloche.domain.scope import Scope
 from cloche.execution.intake import Accepted
-from cloche.ids import RunId, ThreadId
+from cloche.ids import MessageId, RunId, ThreadId
 from cloche.storage.database import Transaction
 from cloche.storage.events import EventRepository
 from cloche.storage.findings import FindingRepository
@@ -32,6 +32,7 @@ BODIES = {
     "send_message": {"text": "hello"},
     "decide_approval": {"decision": "approve"},
     "delegate_approval": {"email": "root@example.org"},
+    "branch_thread": {"message_id": str(MessageId.new())},
     "update_thread": {"title": "x"},
 }
 
@@ -112,6 +113,7 @@ async def test_no_statement_reads_more_than_it_is_asked_for(
     await ada.post(f"/v1/approvals/{ids['approval_id']}/delegate", json=BODIES["delegate_approval"])
     for path in ("approvals", f"approvals/{ids['approval_id']}"):
         assert (await admin.get(f"/v1/{path}")).status_code == 200
+    await ada.make(f"/v1/threads/{sent['thread_id']}/branch", message_id=sent["message_id"])
     await visit_everything(ada, admin, app, ids)
     await world.recovery.sweep()
     await mend_everything(world, admin.scope, ada.scope, accepted)

@@ -13,6 +13,7 @@ from cloche.api.rest.account import AccountRoutes
 from cloche.api.rest.admin import AdminRoutes
 from cloche.api.rest.approvals import ApprovalRoutes
 from cloche.api.rest.auth import AuthRoutes
+from cloche.api.rest.branches import BranchRoutes
 from cloche.api.rest.browser import BrowserRoutes
 from cloche.api.rest.edge import RequestEdge
 from cloche.api.rest.errors import ErrorEdge, add_exception_handlers, render_refusal
@@ -84,7 +85,7 @@ def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]
     """The routes by tag, the busiest first: they are looked up in this order."""
     return {
         "messages": MessageRoutes(services).table(),
-        "threads": ThreadRoutes(services).table(),
+        "threads": [*ThreadRoutes(services).table(), *BranchRoutes(services).table()],
         "runs": RunRoutes(services).table(),
         "approvals": ApprovalRoutes(services).table(),
         "auth": [*AuthRoutes(services).table(), *BrowserRoutes(services).table()],

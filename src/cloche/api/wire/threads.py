@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from cloche.api.wire.shapes import Moment, RequestBody
-from cloche.domain.threads import MAX_TITLE, Thread, ThreadStatus
+from cloche.domain.threads import MAX_TITLE, Branch, BranchPoint, Thread, ThreadStatus
 
 
 class ThreadBody(RequestBody):
@@ -22,6 +22,20 @@ class ThreadPatch(RequestBody):
     metadata: dict[str, object] | None = None
 
 
+class BranchBody(RequestBody):
+    """Before which message a branch begins, and what it is called: as its origin when that is left out."""
+
+    message_id: str = Field(description="a person's message of the thread")
+    title: str | None = Field(default=None, description=f"at most {MAX_TITLE} characters")
+
+
+class BranchPointAnswer(BaseModel):
+    """Where a branch begins: before that message of that thread."""
+
+    thread_id: str
+    message_id: str
+
+
 class ThreadAnswer(BaseModel):
     """A conversation. ``epoch`` and ``head_seq`` are the position of the end of its log."""
 
@@ -35,6 +49,7 @@ class ThreadAnswer(BaseModel):
     created_at: Moment
     updated_at: Moment
     archived_at: Moment | None
+    branched_from: BranchPointAnswer | None = Field(description="null for a thread that is no branch")
 
 
 class ThreadPage(BaseModel):
@@ -42,6 +57,35 @@ class ThreadPage(BaseModel):
 
     items: list[ThreadAnswer]
     next_cursor: str | None
+
+
+class BranchAnswer(BaseModel):
+    """A thread that goes on from the middle of another one."""
+
+    thread_id: str
+    title: str
+    branched_from: BranchPointAnswer
+    created_at: Moment
+
+
+class BranchList(BaseModel):
+    """Branches, the oldest first."""
+
+    items: list[BranchAnswer]
+
+
+def branch_answer(branch: Branch) -> BranchAnswer:
+    """The branch as the wire shows one."""
+    return BranchAnswer(
+        thread_id=branch.thread_id,
+        title=branch.title,
+        branched_from=_point_answer(branch.point),
+        created_at=branch.created_at,
+    )
+
+
+def _point_answer(point: BranchPoint) -> BranchPointAnswer:
+    return BranchPointAnswer(thread_id=point.thread_id, message_id=point.message_id)
 
 
 def thread_answer(thread: Thread, status: ThreadStatus) -> ThreadAnswer:
@@ -57,4 +101,5 @@ def thread_answer(thread: Thread, status: ThreadStatus) -> ThreadAnswer:
         created_at=thread.created_at,
         updated_at=thread.updated_at,
         archived_at=thread.archived_at,
+        branched_from=None if thread.branched_from is None else _point_answer(thread.branched_from),
     )

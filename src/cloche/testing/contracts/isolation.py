@@ -13,15 +13,16 @@ import pytest
 
 from cloche.domain.approvals import ApprovalState
 from cloche.domain.findings import FindingKind, FindingRef
-from cloche.domain.messages import MessageRole, TextPart
+from cloche.domain.messages import Message, MessageRole, TextPart
 from cloche.domain.permissions import Role
 from cloche.domain.runs import ExecutionState, Failure, RunRef
 from cloche.domain.scope import Scope
 from cloche.domain.usage import Usage
 from cloche.errors import ClocheError
-from cloche.ids import TenantId
+from cloche.ids import TenantId, ThreadId
 from cloche.storage.approvals import ApprovalRepository
 from cloche.storage.audit import AuditRepository
+from cloche.storage.branches import BranchRepository
 from cloche.storage.database import Transaction
 from cloche.storage.events import EventDraft, EventRepository
 from cloche.storage.findings import LAST_RUN, LAST_USER, FindingRepository, RunMark, RunPiece
@@ -64,6 +65,19 @@ WITHOUT_A_REPOSITORY = frozenset({"agents", "api_keys", "limits", "tool_intents"
 
 def _run(scope: Scope, names: Names) -> RunRef:
     return RunRef(tenant_id=scope.tenant_id, user_id=scope.user_id, thread_id=names.thread, run_id=names.run)
+
+
+def _message(names: Names) -> Message:
+    return Message(
+        id=names.message,
+        thread_id=names.thread,
+        run_id=names.run,
+        seq=100,
+        role=MessageRole.USER,
+        parts=(),
+        client_message_id=None,
+        created_at=NOW,
+    )
 
 
 # One line for each method: how a caller who knows the names of things would call it.
@@ -240,9 +254,17 @@ FINDINGS: Mapping[str, Call] = {
     "next_user": lambda tx, scope, names: FindingRepository(scope).next_user(tx, ""),
 }
 
+BRANCHES: Mapping[str, Call] = {
+    "create": lambda tx, scope, names: BranchRepository(scope).create(
+        tx, ThreadId.new(), _message(names), title="a", at=NOW
+    ),
+    "list": lambda tx, scope, names: BranchRepository(scope).list(tx, names.thread),
+}
+
 CALLS: Mapping[str, Mapping[str, Call]] = {
     "ApprovalRepository": APPROVALS,
     "AuditRepository": AUDIT,
+    "BranchRepository": BRANCHES,
     "EventRepository": EVENTS,
     "FindingRepository": FINDINGS,
     "MemberRepository": MEMBERS,
