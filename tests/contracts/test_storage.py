@@ -12,7 +12,7 @@ from cloche.testing.contracts.retention import TestPurging, TestTrimming
 from cloche.testing.contracts.runs import TestAdmission, TestRuns
 from cloche.testing.contracts.sign_in import TestOnce
 from cloche.testing.contracts.steps import TestSteps
-from cloche.testing.contracts.threads import TestThreads
+from cloche.testing.contracts.threads import TestReadMarks, TestThreads
 from cloche.testing.contracts.transactions import TestAfterCommit, TestCancellation, TestStatements, TestTransactions
 from cloche.testing.contracts.usage import TestUsage
 
@@ -36,6 +36,7 @@ __all__ = [
     "TestOnce",
     "TestPauses",
     "TestPurging",
+    "TestReadMarks",
     "TestReading",
     "TestRuns",
     "TestSearch",

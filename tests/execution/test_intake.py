@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 
+import apsw
 import pytest
 
 from cloche.agents.function import AgentRun
@@ -32,7 +34,7 @@ from cloche.storage.messages import MessageRepository
 from cloche.storage.pages import PageRequest
 from cloche.storage.runs import RunRepository
 from cloche.storage.threads import ThreadRepository
-from support.world import World
+from support.world import World, opened_world
 
 
 async def answers(run: AgentRun) -> str:
@@ -511,3 +513,29 @@ async def test_a_retry_that_was_never_begun_is_recovered(taking: World):
     await taking.recovery.recover_all()
 
     assert (await taking.bus.take()).run_id == again.run_id
+
+
+async def test_a_message_on_a_thread_costs_so_many_statements_and_no_more(
+    database_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    statements: list[str] = []
+
+    def listen(connection: apsw.Connection) -> None:
+        def note(_cursor: object, sql: str, _bindings: object) -> bool:
+            statements.append(" ".join(sql.split()[:3]))
+            return True
+
+        connection.exec_trace = note
+
+    monkeypatch.setattr(apsw, "connection_hooks", [*apsw.connection_hooks, listen])
+    async with opened_world(database_path) as world:
+        world.programs.add("agent", answers)
+        scope = await world.person()
+        stopped = await cancelled_run(world, scope)
+        statements.clear()
+
+        await world.send(scope, thread_id=stopped.thread_id)
+
+    rows = [text for text in statements if text.split()[0] in {"SELECT", "INSERT", "UPDATE", "DELETE"}]
+    assert [text.split()[0] for text in rows] == ["SELECT"] * 3 + ["UPDATE"] + ["INSERT"] * 3
+    assert rows[3:] == ["UPDATE threads SET", "INSERT INTO events", "INSERT INTO runs", "INSERT INTO messages"]

@@ -44,7 +44,10 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
-    """One conversation. ``head_seq`` is the number of its last event, ``first_seq`` of the first one kept."""
+    """One conversation. ``head_seq`` is the number of its last event, ``first_seq`` of the first one kept.
+
+    ``read_seq`` is how far its user has read.
+    """
 
     id: ThreadId
     title: str
@@ -57,6 +60,12 @@ class Thread:
     archived_at: datetime | None
     external_id: str | None
     branched_from: BranchPoint | None = None
+    read_seq: int = 0
+
+    @property
+    def is_unread(self) -> bool:
+        """There are events that its user has not read."""
+        return self.head_seq > self.read_seq
 
 
 def status_of(states: Iterable[ExecutionState]) -> ThreadStatus:

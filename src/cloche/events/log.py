@@ -34,17 +34,19 @@ class EventLog:
         *,
         at: datetime,
         moves_thread: bool = True,
+        own: int = 0,
     ) -> list[StoredEvent]:
         """The events are the next of the thread, in the caller's transaction; followers hear once it is durable.
 
-        With ``moves_thread`` the thread is among the last changed of its user.
+        With ``moves_thread`` the thread is among the last changed of its user. The first ``own`` events are written by
+        that user: they do not make a thread unread that was read.
 
         Guarantees: numbers without a gap; an event is seen by nobody before it is durable.
 
         Raises:
             NotFoundError: this user has no such thread.
         """
-        events = await EventRepository(scope).append(tx, thread_id, drafts, at=at, moves_thread=moves_thread)
+        events = await EventRepository(scope).append(tx, thread_id, drafts, at=at, moves_thread=moves_thread, own=own)
         key = (scope.tenant_id, thread_id)
         tx.after_commit(lambda: self._hub.publish(key, events))
         return events

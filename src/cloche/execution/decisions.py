@@ -76,7 +76,7 @@ class Decisions:
             event = ApprovalResolved(
                 approval_id=approval_id, decision=decision.value, by=scope.user_id, arguments=arguments
             )
-            await self._tell(tx, owner, approval, event, now)
+            await self._tell(tx, owner, approval, event, now, is_own=approval.user_id == scope.user_id)
             run = await runs.get(tx, approval.run_id)
             if run.state is ExecutionState.WAITING:
                 await runs.move(tx, run.id, ExecutionState.PENDING, at=now, epoch=None)
@@ -144,16 +144,18 @@ class Decisions:
         event = ApprovalDelegated(
             approval_id=approval.id, by=scope.user_id, to=to_id, to_name=None if to is None else to.name
         )
-        await self._tell(tx, scope, approval, event, now)
+        await self._tell(tx, scope, approval, event, now, is_own=True)
         action, detail = "approval.delegated", {"to": str(to_id)}
         if to is None:
             action, detail = "approval.taken_back", {"from": str(approval.delegate_id)}
         await AuditRepository(scope).append(tx, action, target=approval.id, at=now, detail=detail)
         return await approvals.get(tx, approval.id)
 
-    async def _tell(self, tx: Transaction, owner: Scope, approval: Approval, event: EventData, now: datetime) -> None:
+    async def _tell(
+        self, tx: Transaction, owner: Scope, approval: Approval, event: EventData, now: datetime, *, is_own: bool
+    ) -> None:
         drafted = draft(event, thread_id=approval.thread_id, run_id=approval.run_id, at=now)
-        await self._log.append(tx, owner, approval.thread_id, [drafted], at=now)
+        await self._log.append(tx, owner, approval.thread_id, [drafted], at=now, own=int(is_own))
 
 
 def _is_open(approval: Approval, now: datetime) -> bool:

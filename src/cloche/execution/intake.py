@@ -336,6 +336,7 @@ class Intake:
             run.thread_id,
             drafts if begun is None else [*drafts, begun.started],
             at=run.created_at,
+            own=len(told),
         )
         run = replace(run if begun is None else begun.run, first_seq=stored[0].seq)
         await RunRepository(scope).create(tx, run, is_admitted=is_free, worker=claiming and begun and claiming.worker)

@@ -57,6 +57,11 @@ _ROWS = 50
 _PLACE = "WHERE tenant_id = ? AND user_id = ? AND id = ? RETURNING log_epoch, first_seq, head_seq"
 _ADVANCE = f"UPDATE threads SET head_seq = head_seq + ? {_PLACE}"
 _ADVANCE_AND_MOVE = f"UPDATE threads SET head_seq = head_seq + ?, updated_at = ? {_PLACE}"
+# What was read before, is read on with what its user writes: the same UPDATE, whose right sides see the row as it was.
+_ADVANCE_AND_READ = (
+    "UPDATE threads SET head_seq = head_seq + ?, updated_at = ?, "
+    f"read_seq = CASE WHEN read_seq >= head_seq THEN head_seq + ? ELSE read_seq END {_PLACE}"
+)
 
 
 @cache
@@ -80,18 +85,25 @@ class EventRepository:
         *,
         at: datetime,
         moves_thread: bool = True,
+        own: int = 0,
     ) -> list[StoredEvent]:
         """The events are the thread's next ones, numbered without a gap; with ``moves_thread`` it was last changed ``at``.
+
+        The first ``own`` of them are the user's own: a thread that was read up to its end is read up to there, too.
 
         Raises:
             NotFoundError: this user has no such thread.
         """
-        now = to_micros(at)
+        now, count = to_micros(at), len(drafts)
+        statement, values = _ADVANCE, (count,)
+        if own:
+            statement, values = _ADVANCE_AND_READ, (count, now, own)
+        elif moves_thread:
+            statement, values = _ADVANCE_AND_MOVE, (count, now)
         head = await tx.first(
             LogBounds,
-            _ADVANCE_AND_MOVE if moves_thread else _ADVANCE,
-            len(drafts),
-            *((now,) if moves_thread else ()),
+            statement,
+            *values,
             self._tenant,
             self._user,
             str(thread_id),

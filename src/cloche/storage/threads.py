@@ -18,7 +18,7 @@ from cloche.storage.pages import Page, PageRequest, cursor_of
 
 _COLUMNS = (
     "id, title, metadata, log_epoch, head_seq, first_seq, created_at, updated_at, archived_at, external_id, "
-    "branched_from, branched_at"
+    "branched_from, branched_at, read_seq"
 )
 _OWN = "tenant_id = ? AND user_id = ? AND deleted_at IS NULL"
 
@@ -38,6 +38,7 @@ class ThreadRow(NamedTuple):
     external_id: str | None
     branched_from: str | None
     branched_at: str | None
+    read_seq: int
 
 
 class ThreadRepository:
@@ -58,11 +59,14 @@ class ThreadRepository:
         point: BranchPoint | None = None,
         head_seq: int = 0,
     ) -> Thread:
-        """The thread exists, with an empty log that goes on behind ``head_seq``; ``point`` is where it was branched."""
+        """The thread exists, with an empty log that goes on behind ``head_seq``; ``point`` is where it was branched.
+
+        It is read as far as it goes.
+        """
         now = to_micros(at)
         await tx.execute(
             "INSERT INTO threads (tenant_id, user_id, id, title, metadata, log_epoch, head_seq, first_seq, "
-            "created_at, updated_at, branched_from, branched_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "created_at, updated_at, branched_from, branched_at, read_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self._tenant,
             self._user,
             str(thread_id),
@@ -75,6 +79,7 @@ class ThreadRepository:
             now,
             None if point is None else str(point.thread_id),
             None if point is None else str(point.message_id),
+            head_seq,
         )
         return await self.get(tx, thread_id)
 
@@ -143,6 +148,16 @@ class ThreadRepository:
         )
         return await self.get(tx, thread_id)
 
+    async def mark_read(self, tx: Transaction, thread_id: ThreadId, seq: int) -> Thread:
+        """The thread is read up to that number, or to its last one if that is smaller; never less far than it was.
+
+        Raises:
+            NotFoundError: this user has none of that id.
+        """
+        change = "read_seq = CASE WHEN ? >= head_seq THEN head_seq WHEN ? > read_seq THEN ? ELSE read_seq END"
+        await self._change(tx, thread_id, change, seq, seq, seq)
+        return await self.get(tx, thread_id)
+
     async def archive(self, tx: Transaction, thread_id: ThreadId, *, at: datetime | None) -> Thread:
         """The thread is archived at that time, or no more when it is None.
 
@@ -189,4 +204,5 @@ def _thread(row: ThreadRow) -> Thread:
         branched_from=None
         if row.branched_from is None or row.branched_at is None
         else BranchPoint(thread_id=ThreadId(row.branched_from), message_id=MessageId(row.branched_at)),
+        read_seq=row.read_seq,
     )

@@ -21,6 +21,7 @@ BODIES = {
     "decide_approval": {"decision": "approve"},
     "delegate_approval": {"email": "eve@example.org"},
     "branch_thread": {"message_id": str(MessageId.new())},
+    "mark_thread_read": {"seq": 1},
     "update_thread": {"title": "mine now"},
 }
 SECRET = "what nobody else may read"

@@ -33,6 +33,7 @@ BODIES = {
     "decide_approval": {"decision": "approve"},
     "delegate_approval": {"email": "root@example.org"},
     "branch_thread": {"message_id": str(MessageId.new())},
+    "mark_thread_read": {"seq": 1},
     "update_thread": {"title": "x"},
 }
 

@@ -167,3 +167,53 @@ async def test_deleting_a_thread_stops_its_live_runs(ada: Any, world: World):
     assert deleted.status_code == 204
     assert types[-1] == "agent_cancelled"
     assert await world.state(ada.scope, sent["run_id"]) is ExecutionState.CANCELLED
+
+
+async def test_a_thread_is_unread_from_the_agent_s_first_word_until_it_is_read(ada: Any, world: World, echo: None):
+    sent = await ada.make("/v1/messages", 202, text="hello")
+    await world.until(
+        ada.scope, Accepted(**{name: sent[name] for name in ("thread_id", "message_id", "run_id", "seq")})
+    )
+    path = f"/v1/threads/{sent['thread_id']}"
+
+    before = await ada.see(path)
+    half = await ada.post(f"{path}/read", json={"seq": before["head_seq"] - 1})
+    whole = await ada.post(f"{path}/read", json={"seq": before["head_seq"] + 100})
+    back = await ada.post(f"{path}/read", json={"seq": 0})
+
+    assert (before["read_seq"], before["unread"]) == (2, True)
+    assert (half.json()["read_seq"], half.json()["unread"]) == (before["head_seq"] - 1, True)
+    assert (whole.json()["read_seq"], whole.json()["unread"]) == (before["head_seq"], False)
+    assert back.json() == whole.json() == await ada.see(path)
+    assert (await ada.see("/v1/threads"))["items"] == [whole.json()]
+
+
+async def test_one_s_own_words_and_titles_do_not_make_a_thread_unread(ada: Any, echo: None):
+    sent = await ada.make("/v1/messages", 202, text="hello")
+    path = f"/v1/threads/{sent['thread_id']}"
+
+    told = [await ada.see(path)]
+    told.append((await ada.patch(path, json={"title": "Other"})).json())
+    await ada.make(f"{path}/messages", 202, text="more")
+    told.append(await ada.see(path))
+    await ada.post(f"/v1/runs/{sent['run_id']}/cancel")
+    told.append(await ada.see(path))
+    await ada.post(f"/v1/runs/{sent['run_id']}/retry")
+    told.append((await ada.patch(path, json={"title": "Third"})).json())
+
+    assert [(one["head_seq"], one["read_seq"], one["unread"]) for one in told] == [
+        (2, 2, False),
+        (3, 3, False),
+        (5, 5, False),
+        (6, 5, True),
+        (8, 5, True),
+    ]
+
+
+@pytest.mark.parametrize("body", [{}, {"seq": -1}, {"seq": "x"}, {"seq": 1.5}, {"seq": None}, {"seq": 2**60}])
+async def test_a_read_mark_is_a_number_of_an_event(ada: Any, body: dict[str, object]):
+    made = await ada.make("/v1/threads")
+
+    refused = await ada.post(f"/v1/threads/{made['id']}/read", json=body)
+
+    assert (refused.status_code, refused.json()["error"]["details"]["place"]) == (400, "$.seq")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, no_content, path_id
 from cloche.api.wire.access import requires
 from cloche.api.wire.parts import EdgeParts
-from cloche.api.wire.threads import ThreadAnswer, ThreadBody, ThreadPage, ThreadPatch, thread_answer
+from cloche.api.wire.threads import ReadBody, ThreadAnswer, ThreadBody, ThreadPage, ThreadPatch, thread_answer
 from cloche.domain.events import ThreadUpdated
 from cloche.domain.permissions import Permission
 from cloche.domain.runs import RunRef
@@ -43,6 +43,7 @@ class ThreadRoutes:
             Endpoint(method="GET", path="/v1/threads", run=self.list_threads, answer=ThreadPage),
             Endpoint(method="GET", path=one, run=self.get_thread, answer=ThreadAnswer),
             Endpoint(method="PATCH", path=one, run=self.update_thread, answer=ThreadAnswer),
+            Endpoint(method="POST", path=f"{one}/read", run=self.mark_thread_read, answer=ThreadAnswer),
             Endpoint(method="POST", path=f"{one}/archive", run=self.archive_thread, answer=ThreadAnswer),
             Endpoint(method="POST", path=f"{one}/unarchive", run=self.unarchive_thread, answer=ThreadAnswer),
             Endpoint(method="DELETE", path=one, run=self.delete_thread, status=204),
@@ -100,10 +101,21 @@ class ThreadRoutes:
             thread = await threads.get(tx, wanted)
             if title is not None and title != thread.title:
                 event = ThreadUpdated(title=title, status=await _status(tx, scope, thread))
-                await self._log.append(tx, scope, wanted, [draft(event, thread_id=wanted, run_id=None, at=now)], at=now)
+                drafted = draft(event, thread_id=wanted, run_id=None, at=now)
+                await self._log.append(tx, scope, wanted, [drafted], at=now, own=1)
             if title is not None or body.metadata is not None:
                 thread = await threads.update(tx, wanted, at=now, title=title, metadata=body.metadata)
             return await _answer(tx, scope, thread)
+
+        return await self._database.write(work)
+
+    @requires(Permission.THREADS_WRITE)
+    async def mark_thread_read(self, caller: Admitted, thread_id: str, body: ReadBody) -> ThreadAnswer:
+        """Say how far you have read a thread. The mark never goes back, and never beyond the thread's last event."""
+        wanted, scope = path_id(ThreadId, thread_id), caller.scope
+
+        async def work(tx: Transaction) -> ThreadAnswer:
+            return await _answer(tx, scope, await ThreadRepository(scope).mark_read(tx, wanted, body.seq))
 
         return await self._database.write(work)
 

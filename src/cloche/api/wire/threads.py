@@ -7,6 +7,8 @@ from pydantic import BaseModel, Field
 from cloche.api.wire.shapes import Moment, RequestBody
 from cloche.domain.threads import MAX_TITLE, Branch, BranchPoint, Thread, ThreadStatus
 
+MAX_SEQ = 2**53
+
 
 class ThreadBody(RequestBody):
     """What a new thread is called, and what its owner wants to keep with it."""
@@ -20,6 +22,12 @@ class ThreadPatch(RequestBody):
 
     title: str | None = None
     metadata: dict[str, object] | None = None
+
+
+class ReadBody(RequestBody):
+    """How far a thread was read: the number of an event, beyond the last one for all of it."""
+
+    seq: int = Field(ge=0, le=MAX_SEQ)
 
 
 class BranchBody(RequestBody):
@@ -46,6 +54,8 @@ class ThreadAnswer(BaseModel):
     epoch: int
     first_seq: int = Field(description="the number of the first event that is kept")
     head_seq: int = Field(description="the number of the last event")
+    read_seq: int = Field(description="how far its user has read")
+    unread: bool = Field(description="there are events beyond `read_seq`")
     created_at: Moment
     updated_at: Moment
     archived_at: Moment | None
@@ -98,6 +108,8 @@ def thread_answer(thread: Thread, status: ThreadStatus) -> ThreadAnswer:
         epoch=thread.log_epoch,
         first_seq=thread.first_seq,
         head_seq=thread.head_seq,
+        read_seq=thread.read_seq,
+        unread=thread.is_unread,
         created_at=thread.created_at,
         updated_at=thread.updated_at,
         archived_at=thread.archived_at,

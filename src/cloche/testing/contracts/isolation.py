@@ -87,6 +87,7 @@ THREADS: Mapping[str, Call] = {
     "get": lambda tx, scope, names: ThreadRepository(scope).get(tx, names.thread),
     "list": lambda tx, scope, names: ThreadRepository(scope).list(tx, PAGE),
     "update": lambda tx, scope, names: ThreadRepository(scope).update(tx, names.thread, at=NOW, title="a"),
+    "mark_read": lambda tx, scope, names: ThreadRepository(scope).mark_read(tx, names.thread, 1),
     "archive": lambda tx, scope, names: ThreadRepository(scope).archive(tx, names.thread, at=NOW),
     "delete": lambda tx, scope, names: ThreadRepository(scope).delete(tx, names.thread, at=NOW),
 }

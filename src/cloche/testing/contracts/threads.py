@@ -9,6 +9,7 @@ from cloche.domain.threads import Thread
 from cloche.errors import NotFoundError
 from cloche.ids import ThreadId
 from cloche.storage.database import Database, Transaction, Work
+from cloche.storage.events import EventRepository
 from cloche.storage.pages import Page, page_request
 from cloche.storage.threads import ThreadRepository
 from cloche.testing.contracts.deployment import Deployment
@@ -56,6 +57,7 @@ class TestThreads:
         refused: list[Work[object]] = [
             lambda tx: threads.get(tx, missing),
             lambda tx: threads.update(tx, missing, at=NOW, title="a"),
+            lambda tx: threads.mark_read(tx, missing, 1),
             lambda tx: threads.archive(tx, missing, at=NOW),
             lambda tx: threads.delete(tx, missing, at=NOW),
         ]
@@ -171,3 +173,42 @@ class TestThreads:
 
             assert (made.title, made.metadata) == (text, {"text": text})
             assert await _find(deployment.other, scope, thread_id) == made
+
+
+class TestReadMarks:
+    """How far a user has read a thread."""
+
+    @pytest.mark.parametrize(
+        ("marks", "read"), [((0,), 0), ((2,), 2), ((2, 1), 2), ((5,), 5), ((9,), 5), ((9, 2), 5), ((2**53,), 5)]
+    )
+    async def test_a_mark_goes_on_and_never_back_nor_beyond_the_end(
+        self, deployment: Deployment, scope: Scope, marks: tuple[int, ...], read: int
+    ) -> None:
+        """And the thread is not changed by being read: it keeps its place among the others."""
+        thread_id = await add_thread(deployment.node, scope)
+        await append_events(deployment.node, scope, thread_id, [event_draft()] * 5)
+
+        marked = [
+            await deployment.node.write(lambda tx, mark=mark: ThreadRepository(scope).mark_read(tx, thread_id, mark))
+            for mark in marks
+        ][-1]
+
+        assert (marked.read_seq, marked.is_unread, marked.updated_at) == (read, read < 5, NOW)
+        assert await _find(deployment.other, scope, thread_id) == marked
+
+    @pytest.mark.parametrize(("was_read", "own", "read"), [(True, 2, 4), (True, 3, 5), (True, 0, 2), (False, 2, 1)])
+    async def test_what_a_user_writes_is_read_where_all_before_it_was(
+        self, deployment: Deployment, scope: Scope, was_read: bool, own: int, read: int
+    ) -> None:
+        """Up to the last of the user's own events, and not beyond."""
+        thread_id = await add_thread(deployment.node, scope)
+        await append_events(deployment.node, scope, thread_id, [event_draft()] * 2)
+        await deployment.node.write(lambda tx: ThreadRepository(scope).mark_read(tx, thread_id, 2 if was_read else 1))
+
+        await deployment.node.write(
+            lambda tx: EventRepository(scope).append(tx, thread_id, [event_draft()] * 3, at=NOW, own=own)
+        )
+
+        found = await _find(deployment.other, scope, thread_id)
+        assert found is not None
+        assert (found.head_seq, found.read_seq) == (5, read)
