@@ -6,7 +6,7 @@ import pytest
 
 from cloche.events import hub as hub_module
 from cloche.events.hub import Hub, Topic
-from cloche.ids import TenantId, ThreadId
+from cloche.ids import TenantId, ThreadId, UserId
 from cloche.storage.events import StoredEvent
 
 KEY = (TenantId("tenant_1"), ThreadId("thread_1"))
@@ -149,3 +149,48 @@ def test_another_process_wakes_followers_once_for_each_number():
 
     assert follower.heard == 1
     assert topic.head == 4
+
+
+class Noting:
+    """A watcher that notes what it heard."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def thread_moved(self, thread_id: ThreadId, *, is_listed: bool) -> None:
+        self.heard.append((thread_id, is_listed))
+
+    def approvals_moved(self) -> None:
+        self.heard.append("approvals")
+
+
+USER = (TenantId("tenant_1"), UserId("user_1"))
+OTHER_USER = (TenantId("tenant_1"), UserId("user_2"))
+NAMESAKE = (TenantId("tenant_2"), UserId("user_1"))
+
+
+def test_watchers_of_the_user_hear_of_threads_and_approvals_and_nobody_else():
+    hub, first, second, colleague, foreigner = Hub(), Noting(), Noting(), Noting(), Noting()
+    for key, watcher in ((USER, first), (USER, second), (OTHER_USER, colleague), (NAMESAKE, foreigner)):
+        hub.watch(key, watcher)
+
+    hub.move_thread(USER, KEY[1])
+    hub.move_thread(USER, KEY[1], is_listed=False)
+    hub.move_approvals(USER)
+
+    assert first.heard == second.heard == [(KEY[1], True), (KEY[1], False), "approvals"]
+    assert colleague.heard == foreigner.heard == []
+
+
+def test_a_user_whom_nobody_watches_is_forgotten():
+    hub, watcher = Hub(), Noting()
+    hub.watch(USER, watcher)
+    assert hub.is_watched(USER)
+
+    hub.unwatch(USER, watcher)
+    hub.unwatch(USER, watcher)
+    hub.move_thread(USER, KEY[1])
+    hub.move_approvals(USER)
+
+    assert not hub.is_watched(USER)
+    assert watcher.heard == []

@@ -1,4 +1,4 @@
-"""Who follows which thread in this process, and the last events of the threads that are followed.
+"""Who follows which thread, or watches which user's, in this process; and the last events of threads that are followed.
 
 The hub never decides what a follower sees: it only says "thread T moved", and keeps the newest committed events at hand
 so that followers who are up to date need not ask the database. What it does not have, followers read from the log.
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cloche.ids import TenantId, ThreadId
+from cloche.ids import TenantId, ThreadId, UserId
 from cloche.storage.events import StoredEvent
 
 TAIL_EVENTS = 512
 TAIL_BYTES = 256 * 1024
 
 TopicKey = tuple[TenantId, ThreadId]
+UserKey = tuple[TenantId, UserId]
 
 
 class Follower(Protocol):
@@ -25,6 +26,18 @@ class Follower(Protocol):
 
     def moved(self) -> None:
         """The thread has new events. Called on the event loop; returns at once and never raises."""
+        ...
+
+
+class Watcher(Protocol):
+    """Somebody who wants to know that what one user's list of threads shows may have changed."""
+
+    def thread_moved(self, thread_id: ThreadId, *, is_listed: bool) -> None:
+        """The thread changed; ``is_listed``: in a way that any list shows. Returns at once and never raises."""
+        ...
+
+    def approvals_moved(self) -> None:
+        """Which approvals the user may decide changed. Returns at once and never raises."""
         ...
 
 
@@ -70,6 +83,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._topics: dict[TopicKey, Topic] = {}
+        self._watchers: dict[UserKey, set[Watcher]] = {}
 
     @property
     def followers(self) -> int:
@@ -108,3 +122,30 @@ class Hub:
         topic.head = head
         for follower in tuple(topic.followers):
             follower.moved()
+
+    def watch(self, key: UserKey, watcher: Watcher) -> None:
+        """The watcher hears of every change of the user's threads and approvals from now on."""
+        self._watchers.setdefault(key, set()).add(watcher)
+
+    def unwatch(self, key: UserKey, watcher: Watcher) -> None:
+        """The watcher hears nothing more."""
+        watchers = self._watchers.get(key)
+        if watchers is None:
+            return
+        watchers.discard(watcher)
+        if not watchers:
+            del self._watchers[key]
+
+    def is_watched(self, key: UserKey) -> bool:
+        """Whether anybody would hear what moved."""
+        return key in self._watchers
+
+    def move_thread(self, key: UserKey, thread_id: ThreadId, *, is_listed: bool = True) -> None:
+        """The user's thread changed and that is committed, by this process or another one: a hint, without content."""
+        for watcher in tuple(self._watchers.get(key, ())):
+            watcher.thread_moved(thread_id, is_listed=is_listed)
+
+    def move_approvals(self, key: UserKey) -> None:
+        """Which approvals the user may decide changed and that is committed, by this process or another one."""
+        for watcher in tuple(self._watchers.get(key, ())):
+            watcher.approvals_moved()

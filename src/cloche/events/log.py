@@ -5,17 +5,35 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 
+from cloche.domain.events import (
+    TERMINAL_TYPES,
+    AgentStarted,
+    ApprovalDelegated,
+    ApprovalRequested,
+    ApprovalResolved,
+    MessageCreated,
+    RunQueued,
+    ThreadUpdated,
+)
 from cloche.domain.scope import Scope
 from cloche.errors import PositionLostError
+from cloche.events.feed import Feed
 from cloche.events.hub import Hub
 from cloche.events.snapshot import Snapshot, read_snapshot
 from cloche.events.subscription import Opening, Subscription
-from cloche.ids import RunId, ThreadId
+from cloche.ids import RunId, TenantId, ThreadId, UserId
 from cloche.storage.database import Database, Transaction
 from cloche.storage.events import EventDraft, EventRepository, LogBounds, StoredEvent
 from cloche.storage.runs import RunRepository
 
 READ_LIMIT = 500
+APPROVAL_TYPES = frozenset(event.type for event in (ApprovalRequested, ApprovalDelegated, ApprovalResolved))
+LISTED_TYPES = (
+    frozenset(event.type for event in (MessageCreated, RunQueued, AgentStarted, ThreadUpdated))
+    | APPROVAL_TYPES
+    | TERMINAL_TYPES
+)
+"""Events that change a thread as a list shows it, whoever has read how far."""
 
 
 class EventLog:
@@ -47,9 +65,38 @@ class EventLog:
             NotFoundError: this user has no such thread.
         """
         events = await EventRepository(scope).append(tx, thread_id, drafts, at=at, moves_thread=moves_thread, own=own)
-        key = (scope.tenant_id, thread_id)
-        tx.after_commit(lambda: self._hub.publish(key, events))
+        tx.after_commit(lambda: self._publish(scope, thread_id, drafts, events))
         return events
+
+    def note_thread(self, tx: Transaction, scope: Scope, thread_id: ThreadId) -> None:
+        """Who watches the user's threads hears, once it is durable, that this one changed otherwise than by an event."""
+        key = (scope.tenant_id, scope.user_id)
+        tx.after_commit(lambda: self._hub.move_thread(key, thread_id))
+
+    def note_approvals(self, tx: Transaction, tenant_id: TenantId, user_id: UserId | None) -> None:
+        """Who watches the user's approvals hears, once it is durable, that some changed. Of nobody's nobody hears.
+
+        The user whose run asks hears of the events of the approval; this is for those to whom it was given.
+        """
+        if user_id is not None:
+            key = (tenant_id, user_id)
+            tx.after_commit(lambda: self._hub.move_approvals(key))
+
+    def watch(self, scope: Scope, on_moved: Callable[[], None]) -> Feed:
+        """What the scope's user sees in a list of threads, from now on; ``on_moved`` is called when it may have changed."""
+        return Feed(self._database, self._hub, scope, on_moved)
+
+    def _publish(
+        self, scope: Scope, thread_id: ThreadId, drafts: Sequence[EventDraft], events: Sequence[StoredEvent]
+    ) -> None:
+        self._hub.publish((scope.tenant_id, thread_id), events)
+        key = (scope.tenant_id, scope.user_id)
+        if not self._hub.is_watched(key):
+            return
+        types = {draft.type for draft in drafts}
+        self._hub.move_thread(key, thread_id, is_listed=not types.isdisjoint(LISTED_TYPES))
+        if not types.isdisjoint(APPROVAL_TYPES):
+            self._hub.move_approvals(key)
 
     async def subscribe(
         self,

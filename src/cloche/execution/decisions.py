@@ -76,6 +76,7 @@ class Decisions:
             event = ApprovalResolved(
                 approval_id=approval_id, decision=decision.value, by=scope.user_id, arguments=arguments
             )
+            self._log.note_approvals(tx, owner.tenant_id, approval.delegate_id)
             await self._tell(tx, owner, approval, event, now, is_own=approval.user_id == scope.user_id)
             run = await runs.get(tx, approval.run_id)
             if run.state is ExecutionState.WAITING:
@@ -145,6 +146,8 @@ class Decisions:
             approval_id=approval.id, by=scope.user_id, to=to_id, to_name=None if to is None else to.name
         )
         await self._tell(tx, scope, approval, event, now, is_own=True)
+        for delegate_id in (approval.delegate_id, to_id):
+            self._log.note_approvals(tx, scope.tenant_id, delegate_id)
         action, detail = "approval.delegated", {"to": str(to_id)}
         if to is None:
             action, detail = "approval.taken_back", {"from": str(approval.delegate_id)}

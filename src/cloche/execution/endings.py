@@ -357,6 +357,7 @@ class RunEndings:
         return [ApprovalResolved(approval_id=approval.id, decision="cancelled")]
 
     async def _resolve(self, tx: Transaction, scope: Scope, approval: Approval, now: datetime) -> bool:
+        self._log.note_approvals(tx, scope.tenant_id, approval.delegate_id)
         return await ApprovalRepository(scope).resolve(
             tx, approval.id, ApprovalState.CANCELLED, by=None, edited=None, at=now
         )

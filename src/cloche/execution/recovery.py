@@ -101,6 +101,8 @@ class Recovery:
             tx, approval_id, ApprovalState.EXPIRED, by=None, edited=None, at=now
         ):
             return
+        expired = await ApprovalRepository(scope).get(tx, approval_id)
+        self._log.note_approvals(tx, scope.tenant_id, expired.delegate_id)
         event = ApprovalResolved(approval_id=approval_id, decision="expired")
         drafted = draft(event, thread_id=ref.thread_id, run_id=ref.run_id, at=now)
         await self._log.append(tx, scope, ref.thread_id, [drafted], at=now)

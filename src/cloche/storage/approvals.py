@@ -45,6 +45,10 @@ class ApprovalRow(NamedTuple):
     edited_arguments: bytes | None
 
 
+class _CountRow(NamedTuple):
+    pending: int
+
+
 class ApprovalRepository:
     """The approvals of one user's runs, and those of others that were given to the user to decide."""
 
@@ -110,6 +114,20 @@ class ApprovalRepository:
         kept = rows[: page.limit]
         cursor = cursor_of("approvals", kept[-1].created_at, kept[-1].id) if len(rows) > page.limit else None
         return Page(items=[_approval(row) for row in kept], next_cursor=cursor)
+
+    async def count_pending(self, tx: Transaction) -> int:
+        """How many open approvals the user may decide: the user's own and those given to the user."""
+        # What was given is looked for among what is open in the tenant: that is little, what was ever given is not.
+        found = await tx.first(
+            _CountRow,
+            f"SELECT (SELECT COUNT(*) FROM approvals WHERE {_OWN} AND state = 'pending') "
+            "+ (SELECT COUNT(*) FROM approvals WHERE tenant_id = ? AND COALESCE(delegate_id, '') = ? AND state = 'pending')",
+            self._tenant,
+            self._user,
+            self._tenant,
+            self._user,
+        )
+        return 0 if found is None else found.pending
 
     async def open_of_thread(self, tx: Transaction, thread_id: ThreadId) -> list[Approval]:
         """The open approvals of a thread's runs, oldest first."""

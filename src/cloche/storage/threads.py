@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -39,6 +39,18 @@ class ThreadRow(NamedTuple):
     branched_from: str | None
     branched_at: str | None
     read_seq: int
+
+
+class ListedRow(NamedTuple):
+    """A thread as a list shows it; times are microseconds."""
+
+    id: str
+    title: str
+    head_seq: int
+    read_seq: int
+    updated_at: int
+    archived_at: int | None
+    deleted_at: int | None
 
 
 class ThreadRepository:
@@ -123,6 +135,18 @@ class ThreadRepository:
         more = len(rows) > page.limit
         cursor = cursor_of("threads", kept[-1].updated_at, kept[-1].id) if more else None
         return Page(items=[_thread(row) for row in kept], next_cursor=cursor)
+
+    async def listed(self, tx: Transaction, thread_ids: Sequence[ThreadId]) -> list[ListedRow]:
+        """Those of these threads that are the user's, as a list shows them; the deleted ones, too, until they are gone."""
+        marks = ", ".join("?" for _ in thread_ids)
+        return await tx.fetch(
+            ListedRow,
+            "SELECT id, title, head_seq, read_seq, updated_at, archived_at, deleted_at FROM threads "
+            f"WHERE tenant_id = ? AND user_id = ? AND id IN ({marks}) ORDER BY id",
+            self._tenant,
+            self._user,
+            *(str(thread_id) for thread_id in thread_ids),
+        )
 
     async def update(
         self,

@@ -16,11 +16,13 @@ from cloche.domain.findings import FindingKind, FindingRef
 from cloche.domain.scope import Scope
 from cloche.execution.intake import Accepted
 from cloche.ids import MessageId, RunId, ThreadId
+from cloche.storage.approvals import ApprovalRepository
 from cloche.storage.database import Transaction
 from cloche.storage.events import EventRepository
 from cloche.storage.findings import FindingRepository
 from cloche.storage.messages import MessageRepository
 from cloche.storage.runs import RunRepository
+from cloche.storage.threads import ThreadRepository
 from cloche.tools.tool import tool
 from support.world import World
 
@@ -84,6 +86,8 @@ async def mend_everything(world: World, admin: Scope, owner: Scope, accepted: Ac
     async def work(tx: Transaction) -> None:
         await EventRepository(owner).find_end(tx, thread_id, run_id, after=0)
         await EventRepository(owner).mend_head(tx, thread_id)
+        await ThreadRepository(owner).listed(tx, [thread_id])
+        await ApprovalRepository(owner).count_pending(tx)
         await MessageRepository(owner).find_last(tx, thread_id, run_id, after=0)
         await RunRepository(owner).close(tx, run_id, last_seq=1, at=before)
 

@@ -156,7 +156,7 @@ def test_the_known_operations_are_listed_for_who_names_another() -> None:
 
     assert error["ref"] == 9
     assert set(error["error"]["details"]["known"]) == {
-        *("auth", "subscribe", "unsubscribe", "send", "cancel", "decide", "ping")
+        *("auth", "subscribe", "unsubscribe", "watch", "unwatch", "send", "cancel", "decide", "ping")
     }
 
 
@@ -206,7 +206,9 @@ VALUE = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(MEMBER | st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-OP = st.sampled_from(["auth", "subscribe", "unsubscribe", "send", "cancel", "decide", "ping", "none"])
+OP = st.sampled_from(
+    ["auth", "subscribe", "unsubscribe", "watch", "unwatch", "send", "cancel", "decide", "ping", "none"]
+)
 
 
 def check_any_frame(frame: str | bytes) -> None:

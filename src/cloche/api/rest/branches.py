@@ -25,6 +25,7 @@ class BranchRoutes:
     def __init__(self, services: EdgeParts) -> None:
         self._database = services.database
         self._clock = services.clock
+        self._log = services.log
 
     def table(self) -> list[Endpoint]:
         """The routes."""
@@ -54,6 +55,7 @@ class BranchRoutes:
                 raise NotFoundError("there is no such message")
             if message.role is not MessageRole.USER:
                 raise InvalidInputError("a branch begins before a person's message", details={"place": "$.message_id"})
+            self._log.note_thread(tx, scope, branch_id)
             return await BranchRepository(scope).create(
                 tx, branch_id, message, title=origin.title if title is None else title, at=self._clock.now()
             )

@@ -56,6 +56,7 @@ class ThreadRoutes:
         _check_metadata(body.metadata)
 
         async def work(tx: Transaction) -> Thread:
+            self._log.note_thread(tx, scope, thread_id)
             return await ThreadRepository(scope).create(
                 tx, thread_id, title=title, metadata=body.metadata, at=self._clock.now()
             )
@@ -104,6 +105,7 @@ class ThreadRoutes:
                 drafted = draft(event, thread_id=wanted, run_id=None, at=now)
                 await self._log.append(tx, scope, wanted, [drafted], at=now, own=1)
             if title is not None or body.metadata is not None:
+                self._log.note_thread(tx, scope, wanted)
                 thread = await threads.update(tx, wanted, at=now, title=title, metadata=body.metadata)
             return await _answer(tx, scope, thread)
 
@@ -115,6 +117,7 @@ class ThreadRoutes:
         wanted, scope = path_id(ThreadId, thread_id), caller.scope
 
         async def work(tx: Transaction) -> ThreadAnswer:
+            self._log.note_thread(tx, scope, wanted)
             return await _answer(tx, scope, await ThreadRepository(scope).mark_read(tx, wanted, body.seq))
 
         return await self._database.write(work)
@@ -139,6 +142,7 @@ class ThreadRoutes:
             await threads.get(tx, wanted)
             stopped = await self._cancellation.cancel_thread(tx, scope, wanted, reason="the thread was deleted")
             await threads.delete(tx, wanted, at=self._clock.now())
+            self._log.note_thread(tx, scope, wanted)
             return stopped
 
         for ref in await self._database.write(work):
@@ -150,6 +154,7 @@ class ThreadRoutes:
             threads = ThreadRepository(scope)
             thread = await threads.get(tx, thread_id)
             if is_wanted is (thread.archived_at is None):
+                self._log.note_thread(tx, scope, thread_id)
                 thread = await threads.archive(tx, thread_id, at=self._clock.now() if is_wanted else None)
             return await _answer(tx, scope, thread)
 

@@ -16,12 +16,14 @@ from cloche.api.wire.frames import (
     NEEDED_PERMISSION,
     OPERATIONS,
     SUBPROTOCOL,
+    ApprovalsChanged,
     ConnectionReady,
     Done,
     Draining,
     Refused,
     StreamClosed,
     StreamOpened,
+    ThreadsChanged,
 )
 from cloche.domain.events import EVENTS, Envelope, EventData
 from cloche.ids import TypedId
@@ -29,7 +31,7 @@ from cloche.ids import TypedId
 JsonObject = dict[str, object]
 
 _SCHEMAS = "#/components/schemas/"
-_NOTICES = (ConnectionReady, StreamOpened, StreamClosed, Draining)
+_NOTICES = (ConnectionReady, StreamOpened, StreamClosed, ThreadsChanged, ApprovalsChanged, Draining)
 _COME_BACK = frozenset({INTERNAL_ERROR, SERVICE_RESTART})
 _DESCRIPTION = f"""The live protocol of Cloche. One WebSocket for each client, subprotocol `{SUBPROTOCOL}`; every frame is one
 JSON object in a text frame. Each operation gets exactly one answer with its `ref`. Events of a followed thread come in

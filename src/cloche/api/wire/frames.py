@@ -13,6 +13,7 @@ from cloche.domain.approvals import ApprovalDecision
 from cloche.domain.messages import Part
 from cloche.domain.permissions import Permission
 from cloche.domain.runs import OnBusy, OnPendingApproval
+from cloche.events.feed import ThreadState
 from cloche.events.snapshot import Snapshot
 from cloche.events.subscription import Opening
 from cloche.ids import ApprovalId, RunId, ThreadId, TypedId
@@ -51,6 +52,14 @@ class Unsubscribe(Operation, frozen=True, kw_only=True, tag="unsubscribe"):
     thread_id: ThreadId
 
 
+class Watch(Operation, frozen=True, kw_only=True, tag="watch"):
+    """Hear of your threads and approvals as a list shows them, whichever threads you follow."""
+
+
+class Unwatch(Operation, frozen=True, kw_only=True, tag="unwatch"):
+    """Hear of them no more."""
+
+
 class Send(Operation, frozen=True, kw_only=True, tag="send"):
     """Send a message, as ``text`` or as ``parts``; without a thread, to a fresh one."""
 
@@ -81,14 +90,26 @@ class Ping(Operation, frozen=True, kw_only=True, tag="ping"):
     """Ask for the server's time."""
 
 
-AnyOperation = Auth | Subscribe | Unsubscribe | Send | Cancel | Decide | Ping
+AnyOperation = Auth | Subscribe | Unsubscribe | Watch | Unwatch | Send | Cancel | Decide | Ping
 
-OPERATIONS: tuple[type[AnyOperation], ...] = (Auth, Subscribe, Unsubscribe, Send, Cancel, Decide, Ping)
+OPERATIONS: tuple[type[AnyOperation], ...] = (
+    Auth,
+    Subscribe,
+    Unsubscribe,
+    Watch,
+    Unwatch,
+    Send,
+    Cancel,
+    Decide,
+    Ping,
+)
 
 NEEDED_PERMISSION: dict[type[AnyOperation], Permission | None] = {
     Auth: None,
     Subscribe: Permission.THREADS_READ,
     Unsubscribe: Permission.THREADS_READ,
+    Watch: Permission.THREADS_READ,
+    Unwatch: Permission.THREADS_READ,
     Send: Permission.RUNS_WRITE,
     Cancel: Permission.RUNS_WRITE,
     Decide: Permission.APPROVALS_DECIDE,
@@ -148,6 +169,18 @@ class StreamClosed(Notice, frozen=True, kw_only=True, tag="stream_closed"):
 
     thread_id: str
     error: ErrorMembers
+
+
+class ThreadsChanged(Notice, frozen=True, kw_only=True, tag="threads_changed"):
+    """Threads of the user, as they are now, of which a list shows something else than before."""
+
+    threads: tuple[ThreadState, ...]
+
+
+class ApprovalsChanged(Notice, frozen=True, kw_only=True, tag="approvals_changed"):
+    """How many open approvals the user may decide now, one's own and those given to one."""
+
+    pending: int
 
 
 class Draining(Notice, frozen=True, kw_only=True, tag="draining"):

@@ -19,6 +19,8 @@ from cloche.api.wire.frames import (
     Send,
     Subscribe,
     Unsubscribe,
+    Unwatch,
+    Watch,
 )
 from cloche.api.wire.parts import EdgeParts
 from cloche.api.ws.outbox import Outbox
@@ -29,6 +31,8 @@ from cloche.domain.scope import Scope
 from cloche.errors import ClocheError, DrainingError, PermissionDeniedError, RateLimitedError, SlowConsumerError
 from cloche.execution.intake import Sending
 from cloche.ids import RequestId, WebsocketId
+
+_Permitted = Subscribe | Unsubscribe | Watch | Unwatch | Send | Cancel | Decide
 
 
 class Pace:
@@ -107,12 +111,21 @@ class Connection:
                 needed = NEEDED_PERMISSION[type(asked)]
                 assert needed is not None, "only the operations above need no permission"
                 scope.require(needed)
+                return await self._do(asked, scope, request_id)
+
+    async def _do(self, asked: _Permitted, scope: Scope, request_id: RequestId) -> list[bytes]:
         match asked:
             case Subscribe():
                 return await self._subscribe(asked, scope)
             case Unsubscribe():
                 self._outbox.following.unfollow(asked.thread_id)
                 return [ok(asked.ref, thread_id=asked.thread_id)]
+            case Watch():
+                self._outbox.watch(scope)
+                return [ok(asked.ref)]
+            case Unwatch():
+                self._outbox.unwatch()
+                return [ok(asked.ref)]
             case Send():
                 return [await self._send(asked, scope, request_id)]
             case Cancel():

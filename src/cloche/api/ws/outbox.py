@@ -1,11 +1,13 @@
-"""What waits to be sent on one connection: answers first, then one frame of each followed thread in turn."""
+"""What waits to be sent on one connection: answers, notices of a list that is watched, then followed threads in turn."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from cloche.api.ws.feed import PacedFeed
 from cloche.api.ws.following import Following
+from cloche.domain.scope import Scope
 from cloche.events.log import EventLog
 from cloche.telemetry import Figures
 
@@ -38,6 +40,7 @@ class Outbox:
         subscriptions: int,
     ) -> None:
         self._send_frame = send
+        self._log = log
         self._on_stalled = on_stalled
         self._figures = figures
         self._limit_bytes = limit_bytes
@@ -49,6 +52,7 @@ class Outbox:
         self._answer_bytes = 0
         self._sending_since: float | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._feed: PacedFeed | None = None
         self.following = Following(log, self._wake, limit=subscriptions)
 
     def put(self, *answers: bytes) -> None:
@@ -56,6 +60,18 @@ class Outbox:
         self._answers.extend(answers)
         self._answer_bytes += sum(map(len, answers))
         self._wake()
+
+    def watch(self, scope: Scope) -> None:
+        """What changes in a list of the user's threads goes out from now on."""
+        if self._feed is None:
+            self._feed = PacedFeed(self._log, scope, self._wake)
+            self._wake()
+
+    def unwatch(self) -> None:
+        """Nothing of it goes out any more."""
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
 
     async def room(self) -> None:
         """Fewer than ``limit_bytes`` of answers wait.
@@ -89,6 +105,7 @@ class Outbox:
     def close(self) -> None:
         """Nothing is followed or watched any more."""
         self.following.close()
+        self.unwatch()
         if self._watch is not None:
             self._watch.cancel()
 
@@ -104,6 +121,9 @@ class Outbox:
                 self._room.set()
                 self._room = None
             return True
+        if self._feed is not None and self._feed.is_due:
+            await self._tell(self._feed)
+            return True
         if not self.following.has_moved:
             return False
         batch = await self.following.take()
@@ -116,6 +136,11 @@ class Outbox:
         if batch.moved_at is not None:
             self._figures.event_delivery.observe(self._loop.time() - batch.moved_at)
         return True
+
+    async def _tell(self, feed: PacedFeed) -> None:
+        for notice in await feed.take():
+            if self._feed is feed:
+                await self._send(notice)
 
     async def _send(self, frame: bytes) -> None:
         """One timer serves many frames: it looks whether a send has begun long ago, and not at each one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -13,6 +13,7 @@ from cloche.api.wire.frames import (
     MAX_REF,
     OPERATIONS,
     AnyOperation,
+    ApprovalsChanged,
     ConnectionReady,
     Draining,
     ErrorMembers,
@@ -20,6 +21,7 @@ from cloche.api.wire.frames import (
     Ref,
     Send,
     StreamClosed,
+    ThreadsChanged,
     encode_frame,
     opened,
 )
@@ -32,6 +34,7 @@ from cloche.errors import (
     ProtocolViolationError,
     UnknownOperationError,
 )
+from cloche.events.feed import ThreadState
 from cloche.events.snapshot import Snapshot
 from cloche.events.subscription import Opening
 from cloche.ids import RequestId, ThreadId, TypedId, UserId, WebsocketId
@@ -100,6 +103,16 @@ def stream_closed(thread_id: ThreadId, error: ClocheError) -> bytes:
     """The notice that a thread is followed no more."""
     members = msgspec.convert(error_body(error, None)["error"], ErrorMembers)
     return encode_frame(StreamClosed(thread_id=thread_id, error=members))
+
+
+def threads_changed(threads: Sequence[ThreadState]) -> bytes:
+    """The notice of threads that a list shows otherwise now."""
+    return encode_frame(ThreadsChanged(threads=tuple(threads)))
+
+
+def approvals_changed(pending: int) -> bytes:
+    """The notice of how many approvals wait for the user."""
+    return encode_frame(ApprovalsChanged(pending=pending))
 
 
 def draining(positions: Mapping[ThreadId, int]) -> bytes:
