@@ -10,6 +10,7 @@ from cloche.testing.contracts.messages import TestClientMessageIds, TestMessages
 from cloche.testing.contracts.moves import TestExecutions, TestFences, TestMoves, TestPauses
 from cloche.testing.contracts.retention import TestPurging, TestTrimming
 from cloche.testing.contracts.runs import TestAdmission, TestRuns
+from cloche.testing.contracts.search import TestFinding
 from cloche.testing.contracts.sign_in import TestOnce
 from cloche.testing.contracts.steps import TestSteps
 from cloche.testing.contracts.threads import TestReadMarks, TestThreads
@@ -27,6 +28,7 @@ __all__ = [
     "TestDelegation",
     "TestExecutions",
     "TestFences",
+    "TestFinding",
     "TestFindings",
     "TestIsolation",
     "TestLog",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloche.domain.text import REPLACEMENT, is_sound, sound_text, sound_value
+from cloche.domain.text import REPLACEMENT, is_sound, lower_ascii, snippet, sound_text, sound_value
 
 any_text = st.text(st.characters(exclude_categories=()))
 
@@ -57,3 +58,38 @@ def test_a_value_without_unsound_text_is_equal_afterwards():
 
     assert sound_value(value) == value
     assert sound_value({1: "a\x00"}) == {1: f"a{REPLACEMENT}"}
+
+
+TEXT = "one two three " * 40 + "a Needle in the hay " + "four five six " * 40
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "found"),
+    [
+        ("short", "rt", "short"),
+        ("two\n\n lines\tof text", "of", "two lines of text"),
+        ("", "x", ""),
+        (TEXT, "nowhere", ("one two three " * 40)[:159] + "…"),
+    ],
+)
+def test_a_snippet_is_one_line_and_the_beginning_where_the_words_are_not(text: str, words: str, found: str):
+    assert snippet(text, words, limit=160) == found
+
+
+@pytest.mark.parametrize("limit", [40, 160])
+@pytest.mark.parametrize("words", ["needle", "NEEDLE in", "one two", "five six"])
+def test_a_snippet_shows_the_words_with_what_is_around_them(words: str, limit: int):
+    found = snippet(TEXT, words, limit=limit)
+
+    assert len(found) == limit
+    assert words.lower() in found.lower()
+    assert found.strip("…") in TEXT
+
+
+@given(st.text(max_size=300), st.text(max_size=50), st.integers(min_value=3, max_value=200))
+def test_a_snippet_is_never_longer_than_it_may_be(text: str, words: str, limit: int):
+    assert len(snippet(text, words, limit=limit)) <= limit
+
+
+def test_only_the_letters_of_ascii_are_lowered():
+    assert lower_ascii("ABCxyzÄİẞ") == "abcxyzÄİẞ"

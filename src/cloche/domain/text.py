@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Mapping
 from typing import cast
 
 REPLACEMENT = "\ufffd"
 _find_unsound = re.compile("[\x00\ud800-\udfff]").search
+_TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _mend = re.compile("[\x00\ud800-\udfff]").sub
 
 
@@ -22,6 +24,27 @@ def sound_text(text: str) -> str:
     Guarantees: character by character, so pieces that are mended one by one add up to the mended whole.
     """
     return text if is_sound(text) else _mend(REPLACEMENT, text)
+
+
+def lower_ascii(text: str) -> str:
+    """The text with the letters A to Z in lower case, and every other character as it is."""
+    return text.translate(_TO_LOWER)
+
+
+def snippet(text: str, words: str, *, limit: int) -> str:
+    """At most ``limit`` characters of the text in one line, around the first place where the words are.
+
+    Upper and lower case are alike in ASCII only. Where the words are not, it is the beginning. ``…`` stands for the rest.
+    """
+    line, wanted = " ".join(text.split()), " ".join(words.split())
+    if len(line) <= limit:
+        return line
+    found = max(lower_ascii(line).find(lower_ascii(wanted)), 0)
+    # A third of what is around the words comes before them.
+    start = max(min(found - max(limit - len(wanted), 0) // 3, len(line) - limit), 0)
+    cut = line[start : start + limit]
+    head, tail = "…" if start else "", "…" if start + limit < len(line) else ""
+    return head + cut[len(head) : limit - len(tail)] + tail
 
 
 def sound_value(value: object) -> object:

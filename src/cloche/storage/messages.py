@@ -191,9 +191,6 @@ class MessageRepository:
 
     async def search(self, tx: Transaction, words: str, limit: int) -> list[FoundRow]:
         """The newest messages whose text has these words somewhere, upper and lower case alike (ASCII)."""
-        # The parts are stored as JSON: the words are looked for as JSON writes them, after the name of a part's text.
-        written = msgspec.json.encode(words).lower().decode()[1:-1]
-        pattern = '%"text":"%' + written.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         return await tx.fetch(
             FoundRow,
             "SELECT messages.thread_id, threads.title, messages.role, messages.parts, messages.created_at "
@@ -203,9 +200,21 @@ class MessageRepository:
             "AND LOWER(messages.parts) LIKE ? ESCAPE '\\' ORDER BY messages.created_at DESC LIMIT ?",
             self._tenant,
             self._user,
-            pattern,
+            spoken_pattern(words),
             limit,
         )
+
+
+def like_literally(text: str) -> str:
+    """What a ``LIKE`` that escapes by a backslash takes for exactly this text."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def spoken_pattern(words: str) -> str:
+    """What ``LIKE`` finds in the lowered ``parts`` of a message whose text has these words."""
+    # The parts are stored as JSON: the words are looked for as JSON writes them, after the name of a part's text.
+    written = msgspec.json.encode(words).lower().decode()[1:-1]
+    return f'%"text":"%{like_literally(written)}%'
 
 
 def parts_of(encoded: str) -> tuple[Part, ...]:

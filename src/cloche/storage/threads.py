@@ -136,6 +136,18 @@ class ThreadRepository:
         cursor = cursor_of("threads", kept[-1].updated_at, kept[-1].id) if more else None
         return Page(items=[_thread(row) for row in kept], next_cursor=cursor)
 
+    async def get_all(self, tx: Transaction, thread_ids: Sequence[ThreadId]) -> list[Thread]:
+        """Those of these threads that the user has, in no order."""
+        marks = ", ".join("?" for _ in thread_ids)
+        rows = await tx.fetch(
+            ThreadRow,
+            f"SELECT {_COLUMNS} FROM threads WHERE {_OWN} AND id IN ({marks})",
+            self._tenant,
+            self._user,
+            *(str(thread_id) for thread_id in thread_ids),
+        )
+        return [_thread(row) for row in rows]
+
     async def listed(self, tx: Transaction, thread_ids: Sequence[ThreadId]) -> list[ListedRow]:
         """Those of these threads that are the user's, as a list shows them; the deleted ones, too, until they are gone."""
         marks = ", ".join("?" for _ in thread_ids)

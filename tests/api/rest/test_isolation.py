@@ -85,7 +85,7 @@ async def test_a_foreign_id_is_answered_like_a_missing_one_by_every_route(
     assert (await ada.see(f"/v1/threads/{owned['thread_id']}"))["title"] == SECRET
 
 
-@pytest.mark.parametrize("path", ["threads", "runs", "approvals?state=all", "sessions", "usage"])
+@pytest.mark.parametrize("path", ["threads", "runs", "approvals?state=all", "sessions", "usage", f"search?q={SECRET}"])
 async def test_lists_hold_only_what_is_one_s_own(owned: dict[str, str], bob: Any, eve: Any, path: str):
     for person in (bob, eve):
         answer = await person.get(f"/v1/{path}")

@@ -21,6 +21,7 @@ from cloche.api.rest.findings import FindingRoutes
 from cloche.api.rest.messages import MessageRoutes
 from cloche.api.rest.route import SECURITY_SCHEME, Endpoint, RestRoute
 from cloche.api.rest.runs import RunRoutes
+from cloche.api.rest.search import SearchRoutes
 from cloche.api.rest.system import Document, SystemRoutes
 from cloche.api.rest.threads import ThreadRoutes
 from cloche.api.wire.access import access_of_route
@@ -86,6 +87,7 @@ def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]
     return {
         "messages": MessageRoutes(services).table(),
         "threads": [*ThreadRoutes(services).table(), *BranchRoutes(services).table()],
+        "search": SearchRoutes(services).table(),
         "runs": RunRoutes(services).table(),
         "approvals": ApprovalRoutes(services).table(),
         "auth": [*AuthRoutes(services).table(), *BrowserRoutes(services).table()],

@@ -178,6 +178,8 @@ class TestDelegation:
         for who in (scope, delegate):
             assert await _get(deployment.other, who, approval.id) == given
             assert (await _list(deployment.other, who, pending_only=True)).items == [given]
+            assert await deployment.other.read(ApprovalRepository(who).count_pending) == 1
+        assert await deployment.other.read(ApprovalRepository(another).count_pending) == 0
 
         for to, who in ((another.user_id, delegate), (None, another)):
             assert await deployment.node.write(_giving(scope, approval.id, to))
@@ -223,6 +225,7 @@ class TestDelegation:
         assert not await deployment.node.write(_giving(scope, approval.id, None))
         assert (await _get(deployment.other, delegate, approval.id)).state is ApprovalState.DENIED
         assert (await _list(deployment.other, delegate, pending_only=True)).items == []
+        assert await deployment.other.read(ApprovalRepository(delegate).count_pending) == 0
 
     async def test_pages_hold_one_s_own_and_those_of_others_in_one_order(
         self, deployment: Deployment, scope: Scope

@@ -29,6 +29,7 @@ from cloche.storage.findings import LAST_RUN, LAST_USER, FindingRepository, RunM
 from cloche.storage.messages import MessageRepository
 from cloche.storage.pages import PageRequest
 from cloche.storage.runs import RunRepository
+from cloche.storage.search import SearchRepository
 from cloche.storage.sessions import SessionRepository
 from cloche.storage.steps import StepRepository
 from cloche.storage.tenant_runs import TenantRunRepository
@@ -86,6 +87,7 @@ THREADS: Mapping[str, Call] = {
     "find": lambda tx, scope, names: ThreadRepository(scope).find(tx, names.thread),
     "get": lambda tx, scope, names: ThreadRepository(scope).get(tx, names.thread),
     "list": lambda tx, scope, names: ThreadRepository(scope).list(tx, PAGE),
+    "get_all": lambda tx, scope, names: ThreadRepository(scope).get_all(tx, [names.thread]),
     "listed": lambda tx, scope, names: ThreadRepository(scope).listed(tx, [names.thread]),
     "update": lambda tx, scope, names: ThreadRepository(scope).update(tx, names.thread, at=NOW, title="a"),
     "mark_read": lambda tx, scope, names: ThreadRepository(scope).mark_read(tx, names.thread, 1),
@@ -264,6 +266,8 @@ BRANCHES: Mapping[str, Call] = {
     "list": lambda tx, scope, names: BranchRepository(scope).list(tx, names.thread),
 }
 
+SEARCH: Mapping[str, Call] = {"search": lambda tx, scope, names: SearchRepository(scope).search(tx, MARK, 100)}
+
 CALLS: Mapping[str, Mapping[str, Call]] = {
     "ApprovalRepository": APPROVALS,
     "AuditRepository": AUDIT,
@@ -274,6 +278,7 @@ CALLS: Mapping[str, Mapping[str, Call]] = {
     "MessageRepository": MESSAGES,
     "RefreshTokenRepository": REFRESH_TOKENS,
     "RunRepository": RUNS,
+    "SearchRepository": SEARCH,
     "SessionRepository": SESSIONS,
     "StepRepository": STEPS,
     "TenantRepository": TENANTS,
