@@ -13,6 +13,7 @@ from cloche.testing.contracts.runs import TestAdmission, TestRuns
 from cloche.testing.contracts.search import TestFinding
 from cloche.testing.contracts.sign_in import TestOnce
 from cloche.testing.contracts.steps import TestSteps
+from cloche.testing.contracts.tenant_runs import TestTenantRuns
 from cloche.testing.contracts.threads import TestReadMarks, TestThreads
 from cloche.testing.contracts.transactions import TestAfterCommit, TestCancellation, TestStatements, TestTransactions
 from cloche.testing.contracts.usage import TestUsage
@@ -44,6 +45,7 @@ __all__ = [
     "TestSearch",
     "TestStatements",
     "TestSteps",
+    "TestTenantRuns",
     "TestThreads",
     "TestTransactions",
     "TestTrimming",

@@ -70,7 +70,7 @@ def _listed(words: frozenset[ExecutionState] | frozenset[str]) -> str:
 
 
 _TERMINAL = _listed(frozenset(state for state in ExecutionState if state.is_terminal))
-_SINCE = (
+RUN_STATE_SINCE = (
     "COALESCE(CASE runs.state "
     + " ".join(f"WHEN '{state}' THEN runs.{state}_at" for state in ExecutionState)
     + " END, runs.created_at)"
@@ -94,7 +94,7 @@ _LAST = (
 )
 
 
-def _run(joined: str = "", *, number: str = "NULL", event: str = "NULL", since: str = _SINCE) -> str:
+def _run(joined: str = "", *, number: str = "NULL", event: str = "NULL", since: str = RUN_STATE_SINCE) -> str:
     columns = f"runs.user_id, runs.thread_id, runs.id, NULL, {number}, runs.state, {event}, {since}"
     return f"SELECT {columns} FROM runs {joined}"
 
@@ -119,7 +119,7 @@ _STATEMENTS: Mapping[FindingKind, tuple[_Statement, ...]] = {
     _K.RUN_LOST: (
         _Statement(
             "live",
-            f"{_run()}{_LIVE}AND runs.state IN {_listed(OWNED_STATES)} AND {_SINCE} <= ? {_UNTOLD}",
+            f"{_run()}{_LIVE}AND runs.state IN {_listed(OWNED_STATES)} AND {RUN_STATE_SINCE} <= ? {_UNTOLD}",
             is_timed=True,
         ),
     ),

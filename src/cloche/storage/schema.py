@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cloche.errors import MigrationNeededError
 
-HEAD = "0002"
-KNOWN = frozenset({"0001", HEAD})
+HEAD = "0003"
+KNOWN = frozenset({"0001", "0002", HEAD})
 
 
 def check_version(found: str | None) -> bool:

@@ -20,6 +20,10 @@ _SHAPES: dict[tuple[str, str], str] = {
     ("runs", "runs_by_thread"): "2000000 200000 2000 10 1",
     ("runs", "runs_by_time"): "2000000 200000 1 1",
     ("runs", "runs_live"): "200 20 2 1 1",
+    ("runs", "runs_by_id"): "2000000 200000 1",
+    ("runs", "runs_by_agent"): "2000000 200000 20000 1 1",
+    ("runs", "runs_ended"): "2000000 200000 1",
+    ("runs", "runs_not_well"): "100000 10000 1 1",
     ("executions", "sqlite_autoindex_executions_1"): "2000000 200000 2000 1 1",
     ("steps", "sqlite_autoindex_steps_1"): "8000000 800000 8000 4 1",
     ("approvals", "approvals"): "20000 2000 20 1",
@@ -29,6 +33,7 @@ _SHAPES: dict[tuple[str, str], str] = {
     ("approvals", "approvals_delegated_by_time"): "1000 100 10 1 1",
     ("usage_entries", "usage_entries"): "4000000 400000 4000 1",
     ("usage_entries", "usage_by_time"): "4000000 400000 4000 1",
+    ("usage_entries", "usage_of_tenant"): "4000000 400000 1",
     ("sessions", "sessions"): "20000 2000 3 1",
     ("sessions", "sessions_revoked"): "500 1",
 }

@@ -29,7 +29,28 @@ from support.world import World
 # What grows with a user's work, and how many columns of a key at least choose rows of it.
 LARGE = {"threads": 3, "messages": 3, "events": 2, "runs": 3, "executions": 3, "steps": 3, "approvals": 3, "audit": 1}
 # These have as many rows as there is work just now, or give a page in its order.
-GOOD_INDEXES = {"runs_live", "approvals_open", "runs_by_time", "threads_by_update"}
+GOOD_INDEXES = {
+    "runs_live",
+    "approvals_open",
+    "runs_by_time",
+    "threads_by_update",
+    "runs_by_agent",
+    "runs_by_id",
+    "runs_ended",
+    "runs_not_well",
+}
+# Every choice and order of the lists that have some.
+CHOICES = (
+    "runs?live=true",
+    "runs?live=false",
+    "runs?state=failed&state=dead",
+    "runs?state=running",
+    "runs?agent=agent",
+    "runs?user_id={user_id}",
+    "runs?user_id={user_id}&state=failed&live=false&agent=agent",
+    "runs?order=stuck",
+    "runs?order=stuck&agent=agent&user_id={user_id}&state=waiting",
+)
 BODIES = {
     "send_message": {"text": "hello"},
     "decide_approval": {"decision": "approve"},
@@ -120,6 +141,8 @@ async def test_no_statement_reads_more_than_it_is_asked_for(
         assert (await admin.get(f"/v1/{path}")).status_code == 200
     await ada.make(f"/v1/threads/{sent['thread_id']}/branch", message_id=sent["message_id"])
     await visit_everything(ada, admin, app, ids)
+    for choice in CHOICES:
+        assert (await admin.get(f"/v1/admin/{choice.format(**ids)}")).status_code == 200
     await world.recovery.sweep()
     await mend_everything(world, admin.scope, ada.scope, accepted)
     await ada.delete(f"/v1/threads/{sent['thread_id']}")

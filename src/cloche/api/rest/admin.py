@@ -8,26 +8,22 @@ from cloche.api.wire.admin import (
     AuditPage,
     MemberBody,
     MemberPage,
-    MemberRunPage,
     TenantAnswer,
     audit_answer,
-    member_run_answer,
     tenant_answer,
 )
 from cloche.api.wire.auth import UserAnswer, user_answer
 from cloche.api.wire.parts import EdgeParts
 from cloche.domain.permissions import Permission
-from cloche.domain.runs import ExecutionState, Run
 from cloche.ids import UserId
 from cloche.storage.audit import AuditLine, AuditRepository
 from cloche.storage.database import Transaction
 from cloche.storage.pages import Page, page_request
-from cloche.storage.tenant_runs import TenantRunRepository
 from cloche.storage.tenants import Tenant, TenantRepository
 
 
 class AdminRoutes:
-    """The tenant's users, runs and trail. Of a run only what an operator needs: never what was said in it."""
+    """The tenant, its users, and the trail of what was done in it."""
 
     def __init__(self, services: EdgeParts) -> None:
         self._database = services.database
@@ -48,7 +44,6 @@ class AdminRoutes:
             ),
             Endpoint(method="POST", path=f"{user}/disable", run=self.disable_user, answer=UserAnswer, errors=(409,)),
             Endpoint(method="POST", path=f"{user}/enable", run=self.enable_user, answer=UserAnswer),
-            Endpoint(method="GET", path="/v1/admin/runs", run=self.list_member_runs, answer=MemberRunPage),
             Endpoint(method="GET", path="/v1/admin/tenant", run=self.get_tenant, answer=TenantAnswer),
             Endpoint(method="GET", path="/v1/admin/audit", run=self.list_audit, answer=AuditPage),
         ]
@@ -78,21 +73,6 @@ class AdminRoutes:
     async def enable_user(self, caller: Admitted, user_id: str) -> UserAnswer:
         """Let a user sign in again."""
         return user_answer(await self._members.enable(caller.scope, path_id(UserId, user_id)))
-
-    @requires(Permission.ADMIN_RUNS)
-    async def list_member_runs(
-        self, caller: Admitted, limit: LimitQuery = FIRST_PAGE, cursor: CursorQuery = None
-    ) -> MemberRunPage:
-        """List the tenant's runs without their content, newest first, and count its live ones by state."""
-        runs, page = TenantRunRepository(caller.scope), page_request("runs", limit=limit, cursor=cursor)
-
-        async def work(tx: Transaction) -> tuple[Page[Run], dict[ExecutionState, int]]:
-            return await runs.list(tx, page), await runs.count_live(tx)
-
-        found, live = await self._database.read(work)
-        return MemberRunPage(
-            items=[member_run_answer(run) for run in found.items], next_cursor=found.next_cursor, live=live
-        )
 
     @requires(Permission.ADMIN_TENANT)
     async def get_tenant(self, caller: Admitted) -> TenantAnswer:

@@ -18,6 +18,7 @@ from cloche.api.rest.browser import BrowserRoutes
 from cloche.api.rest.edge import RequestEdge
 from cloche.api.rest.errors import ErrorEdge, add_exception_handlers, render_refusal
 from cloche.api.rest.findings import FindingRoutes
+from cloche.api.rest.member_runs import MemberRunRoutes
 from cloche.api.rest.messages import MessageRoutes
 from cloche.api.rest.route import SECURITY_SCHEME, Endpoint, RestRoute
 from cloche.api.rest.runs import RunRoutes
@@ -92,6 +93,10 @@ def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]
         "approvals": ApprovalRoutes(services).table(),
         "auth": [*AuthRoutes(services).table(), *BrowserRoutes(services).table()],
         "account": AccountRoutes(services).table(),
-        "admin": [*AdminRoutes(services).table(), *FindingRoutes(services).table()],
+        "admin": [
+            *AdminRoutes(services).table(),
+            *MemberRunRoutes(services).table(),
+            *FindingRoutes(services).table(),
+        ],
         "system": SystemRoutes(services, openapi=openapi).table(),
     }

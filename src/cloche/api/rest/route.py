@@ -145,6 +145,19 @@ def path_id(kind: type[T], text: str) -> T:
         raise InvalidIdError(error.message, details={**error.details, "place": place}) from None
 
 
+def query_id(kind: type[T], text: str | None) -> T | None:
+    """The id in the query, or None when there is none.
+
+    Raises:
+        InvalidIdError: it is no id, or one of another kind; ``details`` names the place.
+    """
+    try:
+        return None if text is None else kind.parse(text)
+    except InvalidIdError as error:
+        place = f"query.{kind.kind}_id"
+        raise InvalidIdError(error.message, details={**error.details, "place": place}) from None
+
+
 def no_content() -> Response:
     """It is done, and there is nothing to say about it."""
     return Response(status_code=204)

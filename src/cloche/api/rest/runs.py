@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, path_id
+from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, path_id, query_id
 from cloche.api.wire.access import requires
 from cloche.api.wire.messages import AcceptedAnswer, accepted_answer
 from cloche.api.wire.parts import EdgeParts
@@ -15,7 +15,6 @@ from cloche.api.wire.request_ids import request_id_of
 from cloche.api.wire.runs import CancelBody, CancelledAnswer, RetryBody, RunAnswer, RunPage, run_answer
 from cloche.domain.permissions import Permission
 from cloche.domain.runs import Run
-from cloche.errors import InvalidIdError
 from cloche.execution.intake import Retrying
 from cloche.ids import RunId, ThreadId
 from cloche.storage.database import Transaction
@@ -58,7 +57,7 @@ class RunRoutes:
         cursor: CursorQuery = None,
     ) -> RunPage:
         """List runs, newest first."""
-        wanted, scope = _thread_in_query(thread_id), caller.scope
+        wanted, scope = query_id(ThreadId, thread_id), caller.scope
         page = page_request("runs", limit=limit, cursor=cursor)
 
         async def work(tx: Transaction) -> Page[Run]:
@@ -110,10 +109,3 @@ class RunRoutes:
         accepted = await self._intake.retry(caller.scope, retrying, request_id=request_id_of(request.scope))
         response.headers["Location"] = f"/v1/runs/{accepted.run_id}"
         return accepted_answer(accepted)
-
-
-def _thread_in_query(text: str | None) -> ThreadId | None:
-    try:
-        return None if text is None else ThreadId.parse(text)
-    except InvalidIdError as error:
-        raise InvalidIdError(error.message, details={**error.details, "place": "query.thread_id"}) from None

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from cloche.api.wire.auth import UserAnswer
-from cloche.api.wire.runs import UsageShape, usage_shape
 from cloche.api.wire.shapes import Moment, RequestBody
 from cloche.domain.permissions import Role
-from cloche.domain.runs import ExecutionState, Run
 from cloche.storage.audit import AuditLine
 from cloche.storage.tenants import Tenant
 
@@ -27,31 +25,6 @@ class MemberPage(BaseModel):
 
     items: list[UserAnswer]
     next_cursor: str | None
-
-
-class MemberRunAnswer(BaseModel):
-    """A run of somebody of the tenant, without its content."""
-
-    id: str
-    user_id: str
-    thread_id: str
-    agent: str
-    agent_version: str
-    model: str
-    state: ExecutionState
-    attempt: int
-    failure_code: str | None
-    usage: UsageShape
-    created_at: Moment
-    state_times: dict[ExecutionState, Moment]
-
-
-class MemberRunPage(BaseModel):
-    """Runs of the tenant, newest first, and how many of all its runs are in each live state."""
-
-    items: list[MemberRunAnswer]
-    next_cursor: str | None
-    live: dict[ExecutionState, int]
 
 
 class TenantAnswer(BaseModel):
@@ -80,24 +53,6 @@ class AuditPage(BaseModel):
 
     items: list[AuditAnswer]
     next_cursor: str | None
-
-
-def member_run_answer(run: Run) -> MemberRunAnswer:
-    """The run as an administrator sees it."""
-    return MemberRunAnswer(
-        id=run.id,
-        user_id=run.ref.user_id,
-        thread_id=run.thread_id,
-        agent=run.agent,
-        agent_version=run.agent_version,
-        model=run.model,
-        state=run.state,
-        attempt=run.attempt,
-        failure_code=None if run.failure is None else run.failure.code,
-        usage=usage_shape(run),
-        created_at=run.created_at,
-        state_times=dict(run.state_times),
-    )
 
 
 def tenant_answer(tenant: Tenant) -> TenantAnswer:

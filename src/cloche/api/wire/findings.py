@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from cloche.api.wire.shapes import Moment, RequestBody
+from cloche.api.wire.shapes import Moment, RequestBody, seconds_between
 from cloche.domain.findings import Finding, FindingKind
 from cloche.domain.runs import ExecutionState
 
@@ -55,7 +55,7 @@ def finding_answer(finding: Finding, now: datetime) -> FindingAnswer:
         number=finding.number,
         state=finding.state,
         since=finding.since,
-        age_s=max(round((now - finding.since).total_seconds(), 3), 0.0),
+        age_s=seconds_between(finding.since, now),
         what=finding.what,
         would=finding.would,
         repairable=finding.is_repairable,

@@ -28,6 +28,11 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_refuse_number)]
 """A time that a client gives: with its offset from UTC."""
 
 
+def seconds_between(start: datetime, end: datetime) -> float:
+    """The seconds from one time to another, to the millisecond; 0 when a clock was set back between them."""
+    return max(round((end - start).total_seconds(), 3), 0.0)
+
+
 class RequestBody(BaseModel):
     """A body that a client sends; a field that is not known is refused, and its place is named."""
 

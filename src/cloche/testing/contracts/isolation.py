@@ -244,6 +244,7 @@ AUDIT: Mapping[str, Call] = {
 TENANT_RUNS: Mapping[str, Call] = {
     "list": lambda tx, scope, names: TenantRunRepository(scope).list(tx, PAGE),
     "count_live": lambda tx, scope, names: TenantRunRepository(scope).count_live(tx),
+    "get": lambda tx, scope, names: TenantRunRepository(scope).get(tx, names.run),
 }
 
 FINDINGS: Mapping[str, Call] = {

@@ -134,7 +134,7 @@ class TestRuns:
         while True:
             page = page_request("runs", limit=2, cursor=cursor)
             answer = await deployment.other.read(lambda tx, page=page: repository.list(tx, page))
-            found += [run.id for run in answer.items]
+            found += [found_run.run.id for found_run in answer.items]
             if (cursor := answer.next_cursor) is None:
                 break
 

@@ -1,0 +1,73 @@
+"""Runs of the whole tenant, for who operates it: how each stands, and nothing of what was said in it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Query
+
+from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, query_id
+from cloche.api.wire.access import requires
+from cloche.api.wire.member_runs import MemberRunPage, member_run_answer
+from cloche.api.wire.parts import EdgeParts
+from cloche.domain.permissions import Permission
+from cloche.domain.runs import ExecutionState
+from cloche.errors import InvalidInputError
+from cloche.ids import UserId
+from cloche.storage.database import Transaction
+from cloche.storage.pages import Page, page_request
+from cloche.storage.tenant_runs import NEWEST, STUCK, MemberRun, RunChoice, TenantRunRepository
+
+
+class RunOrder(StrEnum):
+    """Newest first; or live ones by how long nothing happened, and behind them those that wait for a person."""
+
+    NEWEST = "newest"
+    STUCK = "stuck"
+
+
+class MemberRunRoutes:
+    """What an operator sees of everybody's runs: ids, names, states, times and counts."""
+
+    def __init__(self, services: EdgeParts) -> None:
+        self._database = services.database
+        self._clock = services.clock
+
+    def table(self) -> list[Endpoint]:
+        """The routes."""
+        runs = "/v1/admin/runs"
+        return [Endpoint(method="GET", path=runs, run=self.list_member_runs, answer=MemberRunPage)]
+
+    @requires(Permission.ADMIN_RUNS)
+    async def list_member_runs(
+        self,
+        caller: Admitted,
+        *,
+        state: Annotated[list[ExecutionState] | None, Query(description="in one of these states")] = None,
+        live: Annotated[bool | None, Query(description="those that are not over, or those that are")] = None,
+        agent: Annotated[str | None, Query(max_length=200, description="of this agent")] = None,
+        user_id: Annotated[str | None, Query(description="of this user")] = None,
+        order: RunOrder = RunOrder.NEWEST,
+        limit: LimitQuery = FIRST_PAGE,
+        cursor: CursorQuery = None,
+    ) -> MemberRunPage:
+        """List the tenant's runs without their content, and count its live ones by state.
+
+        Newest first; or with `order=stuck` the live ones by how long nothing happened (no event, no change of state),
+        longest first, and those that wait for a person behind all that should move.
+        """
+        is_stuck = order is RunOrder.STUCK
+        if is_stuck and live is False:
+            raise InvalidInputError("only live runs can be stuck", details={"place": "query.live"})
+        choice = RunChoice(states=frozenset(state or ()), is_live=live, agent=agent, user_id=query_id(UserId, user_id))
+        page = page_request(STUCK if is_stuck else NEWEST, limit=limit, cursor=cursor)
+        runs = TenantRunRepository(caller.scope)
+
+        async def work(tx: Transaction) -> tuple[Page[MemberRun], dict[ExecutionState, int]]:
+            return await runs.list(tx, page, choice, stuck_first=is_stuck), await runs.count_live(tx)
+
+        (found, counts), now = await self._database.read(work), self._clock.now()
+        return MemberRunPage(
+            items=[member_run_answer(run, now) for run in found.items], next_cursor=found.next_cursor, live=counts
+        )

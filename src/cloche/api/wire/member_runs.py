@@ -1,0 +1,115 @@
+"""Runs of the tenant as its operators see them: ids, names, states, times and counts, never what was said in one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from cloche.api.wire.runs import UsageShape, usage_shape
+from cloche.api.wire.shapes import Moment, seconds_between
+from cloche.domain.runs import ExecutionState
+from cloche.storage.tenant_runs import LastEvent, MemberRun, OpenQuestion
+
+
+class OwnerAnswer(BaseModel):
+    """Whose run it is."""
+
+    id: str
+    email: str
+    name: str
+
+
+class LastEventAnswer(BaseModel):
+    """The newest event of a run that its log still has."""
+
+    seq: int
+    type: str
+    at: Moment
+
+
+class WaitingAnswer(BaseModel):
+    """The approval that a run waits for: not its question."""
+
+    approval_id: str
+    tool: str
+    expires_at: Moment
+
+
+class FailureCodeAnswer(BaseModel):
+    """Why a run did not complete; what an agent or a tool said about it is the owner's."""
+
+    code: str
+    retryable: bool
+
+
+class MemberRunAnswer(BaseModel):
+    """A run of somebody of the tenant, without its content."""
+
+    id: str
+    user_id: str
+    user: OwnerAnswer
+    thread_id: str
+    agent: str
+    agent_version: str
+    model: str
+    state: ExecutionState
+    state_since: Moment
+    age_s: float = Field(description="since it was accepted")
+    attempt: int
+    losses: int = Field(description="how many workers were lost while they ran it")
+    worker_id: str | None = Field(description="who executes it")
+    lease_until: Moment | None
+    deadline_at: Moment | None
+    last_event: LastEventAnswer | None
+    waiting_for: WaitingAnswer | None
+    failure: FailureCodeAnswer | None
+    failure_code: str | None
+    usage: UsageShape
+    created_at: Moment
+    state_times: dict[ExecutionState, Moment]
+
+
+class MemberRunPage(BaseModel):
+    """Runs of the tenant in the order that was asked for, and how many of all its runs are in each live state."""
+
+    items: list[MemberRunAnswer]
+    next_cursor: str | None
+    live: dict[ExecutionState, int]
+
+
+def member_run_answer(found: MemberRun, now: datetime) -> MemberRunAnswer:
+    """The run as an operator sees it at that moment."""
+    run, failure = found.run, found.run.failure
+    return MemberRunAnswer(
+        id=run.id,
+        user_id=run.ref.user_id,
+        user=OwnerAnswer(id=run.ref.user_id, email=found.email, name=found.name),
+        thread_id=run.thread_id,
+        agent=run.agent,
+        agent_version=run.agent_version,
+        model=run.model,
+        state=run.state,
+        state_since=found.state_since,
+        age_s=seconds_between(run.created_at, now),
+        attempt=run.attempt,
+        losses=run.losses,
+        worker_id=found.worker_id,
+        lease_until=found.lease_until,
+        deadline_at=run.deadline_at,
+        last_event=found.last_event and _last_event(found.last_event),
+        waiting_for=found.waiting_for and _waiting(found.waiting_for),
+        failure=failure and FailureCodeAnswer(code=failure.code, retryable=failure.retryable),
+        failure_code=failure and failure.code,
+        usage=usage_shape(run),
+        created_at=run.created_at,
+        state_times=dict(run.state_times),
+    )
+
+
+def _last_event(event: LastEvent) -> LastEventAnswer:
+    return LastEventAnswer(seq=event.seq, type=event.type, at=event.at)
+
+
+def _waiting(question: OpenQuestion) -> WaitingAnswer:
+    return WaitingAnswer(approval_id=question.approval_id, tool=question.tool, expires_at=question.expires_at)

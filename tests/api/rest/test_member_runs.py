@@ -1,0 +1,175 @@
+"""What an operator sees of everybody's runs: how they stand, and never a word of what was said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from cloche.agents.function import AgentRun, Write
+from cloche.api.rest.route import RestRoute
+from cloche.execution.intake import Accepted
+from cloche.ids import UserId
+from cloche.tools.tool import tool
+from support.world import World
+
+CANARY = "xylophone"
+
+
+@pytest.fixture
+def spoken(idle_world: World) -> None:
+    """An agent whose every text holds the canary: thoughts, messages, arguments, results, errors and questions."""
+
+    async def remember(note: str) -> str:
+        """Remember."""
+        return f"{note} {CANARY}"
+
+    async def explode(note: str) -> str:
+        """Fail."""
+        raise RuntimeError(f"{note} {CANARY}")
+
+    async def pay(note: str) -> str:
+        """Pay."""
+        return f"{note} {CANARY}"
+
+    async def agent(run: AgentRun) -> str:
+        await run.think(f"thinking of {CANARY}")
+
+        async def writing(write: Write) -> None:
+            await write(f"some {CANARY} ")
+
+        await run.stream(writing)
+        await run.call_tool("remember", note=CANARY)
+        await run.call_tool("explode", note=CANARY)
+        # Who calls a tool that there is none of has chosen its name.
+        await run.call_tool(CANARY, note=CANARY)
+        if "pay" in run.text:
+            await run.call_tool("pay", note=CANARY)
+        if "fail" in run.text:
+            raise RuntimeError(CANARY)
+        return f"an answer with {CANARY}"
+
+    tools = {"remember": tool(remember), "explode": tool(explode), "pay": tool(pay, needs_approval=True)}
+    idle_world.programs.add("agent", agent, tools=tools)
+
+
+@pytest.fixture
+def say(world: World, spoken: None) -> Callable[..., Awaitable[str]]:
+    """Send a message and wait for what becomes of it; the run's id."""
+
+    async def say(person: Any, text: str, *types: str) -> str:
+        sent = await person.make("/v1/messages", 202, text=f"{text} {CANARY}", client_message_id=f"{text}{CANARY}")
+        accepted = Accepted(**{name: sent[name] for name in ("thread_id", "message_id", "run_id", "seq")})
+        await world.until(person.scope, accepted, *types)
+        return sent["run_id"]
+
+    return say
+
+
+async def test_no_route_of_an_operator_holds_a_word_that_anybody_wrote(
+    app: FastAPI, admin: Any, ada: Any, say: Callable[..., Awaitable[str]]
+):
+    ended, failed = await say(ada, "hello"), await say(ada, "fail")
+    waiting = await say(ada, "pay", "approval_requested")
+    cancelled = await say(ada, "pay again", "approval_requested")
+    await ada.post(f"/v1/runs/{cancelled}/cancel", json={"reason": f"no {CANARY}"})
+    await ada.patch(
+        f"/v1/threads/{(await ada.see(f'/v1/runs/{ended}'))['thread_id']}",
+        json={"title": CANARY, "metadata": {CANARY: CANARY}},
+    )
+    told = (await ada.see(f"/v1/runs/{failed}"))["failure"]["message"] + (await ada.get("/v1/approvals")).text
+    assert CANARY in told, "or there would be nothing to hide"
+
+    paths = [route.path for route in app.routes if isinstance(route, RestRoute) and "GET" in (route.methods or ())]
+    seen = 0
+    for path in [path for path in paths if path.startswith("/v1/admin/") or path == "/metrics"]:
+        for run_id in (ended, failed, waiting, cancelled):
+            answer = await admin.get(path.format(run_id=run_id, user_id=ada.scope.user_id))
+
+            assert answer.status_code == 200, (path, answer.text)
+            assert CANARY not in answer.text, path
+            seen += 1
+    assert seen >= 4 * 6
+
+
+async def test_a_run_says_whose_it_is_how_it_stands_and_what_it_waits_for(
+    admin: Any, ada: Any, say: Callable[..., Awaitable[str]]
+):
+    waiting, failed = await say(ada, "pay", "approval_requested"), await say(ada, "fail")
+    (approval,) = (await ada.see("/v1/approvals"))["items"]
+
+    newest, oldest = (await admin.see("/v1/admin/runs"))["items"]
+
+    assert (oldest["id"], newest["id"]) == (waiting, failed)
+    assert oldest["user"] == {"id": str(ada.scope.user_id), "email": "ada@example.org", "name": "ada"}
+    assert oldest["waiting_for"] == {
+        "approval_id": approval["id"],
+        "tool": "pay",
+        "expires_at": approval["expires_at"],
+    }
+    assert (oldest["state"], oldest["failure"], oldest["last_event"]["type"]) == ("waiting", None, "approval_requested")
+    assert oldest["state_since"] == oldest["state_times"]["waiting"]
+    assert 0 <= oldest["age_s"] < 60
+    assert newest["failure"] == {"code": "agent_failed", "retryable": False}
+    assert (newest["failure_code"], newest["waiting_for"], newest["worker_id"]) == ("agent_failed", None, None)
+    assert newest["last_event"]["type"] == "agent_failed"
+    assert (newest["attempt"], newest["losses"], newest["lease_until"]) == (1, 0, None)
+
+
+async def test_runs_are_chosen_by_state_agent_person_and_whether_they_are_over(
+    admin: Any, ada: Any, bob: Any, eve: Any, say: Callable[..., Awaitable[str]]
+):
+    done, failed = await say(ada, "hello"), await say(bob, "fail")
+    waiting = await say(ada, "pay", "approval_requested")
+    await say(eve, "hello")
+
+    async def ids(query: str) -> list[str]:
+        return [run["id"] for run in (await admin.see(f"/v1/admin/runs?{query}"))["items"]]
+
+    assert await ids("") == [waiting, failed, done]
+    assert await ids("state=failed&state=completed") == [failed, done]
+    assert await ids("live=true") == [waiting]
+    assert await ids("live=false") == [failed, done]
+    assert await ids(f"user_id={ada.scope.user_id}") == [waiting, done]
+    assert await ids(f"user_id={ada.scope.user_id}&live=false&agent=agent") == [done]
+    assert await ids("agent=another") == []
+    assert await ids("order=stuck") == [waiting]
+    for somebody in (eve.scope.user_id, UserId.new()):
+        assert await ids(f"user_id={somebody}") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ("state=broken", "query.state.0"),
+        ("live=perhaps", "query.live"),
+        ("order=oldest", "query.order"),
+        ("user_id=x", "query.user_id"),
+        ("user_id=run_01m7ztqshne1gad3v4dmfm54zk", "query.user_id"),
+        ("order=stuck&live=false", "query.live"),
+        ("agent=" + "x" * 201, "query.agent"),
+    ],
+)
+async def test_a_choice_that_cannot_be_is_refused(admin: Any, query: str, place: str):
+    answer = await admin.get(f"/v1/admin/runs?{query}")
+
+    assert (answer.status_code, answer.json()["error"]["details"]["place"]) == (400, place)
+
+
+async def test_each_order_has_cursors_of_its_own(admin: Any, ada: Any, echo: None):
+    for _ in range(3):
+        await ada.make("/v1/messages", 202, text="hello")
+
+    newest, stuck = [await admin.see(f"/v1/admin/runs?limit=2&order={order}") for order in ("newest", "stuck")]
+    rest = await admin.see(f"/v1/admin/runs?limit=2&order=stuck&cursor={stuck['next_cursor']}")
+    wrong = await admin.get(f"/v1/admin/runs?cursor={stuck['next_cursor']}")
+
+    assert [run["id"] for run in stuck["items"] + rest["items"]] == sorted(
+        run["id"] for page in (stuck, rest) for run in page["items"]
+    )
+    assert (len(newest["items"]), len(rest["items"]), rest["next_cursor"]) == (2, 1, None)
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "invalid_cursor")
+    assert json.dumps(stuck["live"]).count("3") == 1
