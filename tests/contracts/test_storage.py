@@ -9,6 +9,7 @@ from cloche.testing.contracts.isolation import TestIsolation
 from cloche.testing.contracts.messages import TestClientMessageIds, TestMessages, TestSearch
 from cloche.testing.contracts.moves import TestExecutions, TestFences, TestMoves, TestPauses
 from cloche.testing.contracts.retention import TestPurging, TestTrimming
+from cloche.testing.contracts.run_stories import TestRunStories
 from cloche.testing.contracts.runs import TestAdmission, TestRuns
 from cloche.testing.contracts.search import TestFinding
 from cloche.testing.contracts.sign_in import TestOnce
@@ -41,6 +42,7 @@ __all__ = [
     "TestPurging",
     "TestReadMarks",
     "TestReading",
+    "TestRunStories",
     "TestRuns",
     "TestSearch",
     "TestStatements",

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from cloche.agents.function import AgentRun, Write
 from cloche.api.rest.route import RestRoute
 from cloche.execution.intake import Accepted
-from cloche.ids import UserId
+from cloche.ids import RunId, UserId
 from cloche.tools.tool import tool
 from support.world import World
 
@@ -173,3 +173,50 @@ async def test_each_order_has_cursors_of_its_own(admin: Any, ada: Any, echo: Non
     assert (len(newest["items"]), len(rest["items"]), rest["next_cursor"]) == (2, 1, None)
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "invalid_cursor")
     assert json.dumps(stuck["live"]).count("3") == 1
+
+
+async def test_the_story_of_a_run_has_its_attempts_steps_and_approvals(
+    admin: Any, ada: Any, say: Callable[..., Awaitable[str]]
+):
+    run_id = await say(ada, "pay", "approval_requested")
+    (approval,) = (await ada.see("/v1/approvals"))["items"]
+    own = await ada.see(f"/v1/runs/{run_id}")
+
+    story = await admin.see(f"/v1/admin/runs/{run_id}")
+
+    assert (story["id"], story["state"], story["trace_id"]) == (run_id, "waiting", own["trace_id"])
+    assert story["request_id"].startswith("request_")
+    assert story["usage"] == own["usage"]
+    (execution,) = story["executions"]
+    assert (execution["epoch"], execution["worker_id"]) == (1, "worker")
+    assert [(step["kind"], step["name"], step["code"]) for step in story["steps"]] == [
+        ("thought", "think", None),
+        ("message", "stream", None),
+        ("tool", "remember", None),
+        ("tool", "explode", "tool_failed"),
+        ("tool", None, "tool_unknown"),
+        ("approval", "pay", None),
+    ]
+    assert [step["index"] for step in story["steps"]] == [0, 1, 2, 3, 4, 5]
+    assert all(step["duration_ms"] >= 0 for step in story["steps"][:5])
+    assert story["approvals"] == [
+        {
+            "approval_id": approval["id"],
+            "tool": "pay",
+            "state": "pending",
+            "created_at": approval["created_at"],
+            "expires_at": approval["expires_at"],
+            "decided_at": None,
+        }
+    ]
+
+
+async def test_a_run_of_another_tenant_is_one_that_does_not_exist(
+    eve: Any, ada: Any, say: Callable[..., Awaitable[str]]
+):
+    foreign, unknown = await say(ada, "hello"), RunId.new()
+
+    answers = [await eve.get(f"/v1/admin/runs/{run_id}") for run_id in (foreign, unknown)]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].json()["error"]["message"] == answers[1].json()["error"]["message"]

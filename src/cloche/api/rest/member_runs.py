@@ -7,16 +7,17 @@ from typing import Annotated
 
 from fastapi import Query
 
-from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, query_id
+from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, path_id, query_id
 from cloche.api.wire.access import requires
-from cloche.api.wire.member_runs import MemberRunPage, member_run_answer
+from cloche.api.wire.member_runs import MemberRunPage, RunStory, RunStoryAnswer, member_run_answer, run_story_answer
 from cloche.api.wire.parts import EdgeParts
 from cloche.domain.permissions import Permission
 from cloche.domain.runs import ExecutionState
 from cloche.errors import InvalidInputError
-from cloche.ids import UserId
+from cloche.ids import RunId, UserId
 from cloche.storage.database import Transaction
 from cloche.storage.pages import Page, page_request
+from cloche.storage.run_stories import RunStoryRepository
 from cloche.storage.tenant_runs import NEWEST, STUCK, MemberRun, RunChoice, TenantRunRepository
 
 
@@ -37,7 +38,11 @@ class MemberRunRoutes:
     def table(self) -> list[Endpoint]:
         """The routes."""
         runs = "/v1/admin/runs"
-        return [Endpoint(method="GET", path=runs, run=self.list_member_runs, answer=MemberRunPage)]
+        one = f"{runs}/{{run_id}}"
+        return [
+            Endpoint(method="GET", path=runs, run=self.list_member_runs, answer=MemberRunPage),
+            Endpoint(method="GET", path=one, run=self.get_member_run, answer=RunStoryAnswer),
+        ]
 
     @requires(Permission.ADMIN_RUNS)
     async def list_member_runs(
@@ -71,3 +76,20 @@ class MemberRunRoutes:
         return MemberRunPage(
             items=[member_run_answer(run, now) for run in found.items], next_cursor=found.next_cursor, live=counts
         )
+
+    @requires(Permission.ADMIN_RUNS)
+    async def get_member_run(self, caller: Admitted, run_id: str) -> RunStoryAnswer:
+        """Get how one run of the tenant stands, and its attempts, steps and approvals without their content."""
+        wanted, scope = path_id(RunId, run_id), caller.scope
+
+        async def work(tx: Transaction) -> RunStory:
+            found, stories = await TenantRunRepository(scope).get(tx, wanted), RunStoryRepository(scope)
+            ref = found.run.ref
+            return RunStory(
+                found=found,
+                executions=await stories.executions(tx, ref),
+                steps=await stories.steps(tx, ref),
+                approvals=await stories.approvals(tx, ref),
+            )
+
+        return run_story_answer(await self._database.read(work), self._clock.now())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel, Field
 
 from cloche.api.wire.runs import UsageShape, usage_shape
 from cloche.api.wire.shapes import Moment, seconds_between
+from cloche.domain.approvals import ApprovalState
 from cloche.domain.runs import ExecutionState
+from cloche.domain.steps import StepKind, StepState
+from cloche.storage.run_stories import ApprovalStory, ExecutionStory, StepStory
 from cloche.storage.tenant_runs import LastEvent, MemberRun, OpenQuestion
 
 
@@ -78,6 +83,75 @@ class MemberRunPage(BaseModel):
     live: dict[ExecutionState, int]
 
 
+class ExecutionAnswer(BaseModel):
+    """One attempt at a run."""
+
+    execution_id: str
+    epoch: int
+    worker_id: str
+    state: str
+    started_at: Moment
+    ended_at: Moment | None
+
+
+class StepAnswer(BaseModel):
+    """One journaled action, without what was asked in it and what came of it."""
+
+    index: int
+    kind: StepKind
+    name: str | None = Field(description="null for a tool that there is none of: whoever called it made the name up")
+    state: StepState
+    reference: str = Field(description="the message or tool call that the step's events name")
+    code: str | None = Field(description="why it, or the tool called in it, did not succeed")
+    epoch: int
+    started_at: Moment
+    ended_at: Moment | None
+    duration_ms: float | None
+
+
+class RunApprovalAnswer(BaseModel):
+    """What a run asked of a person: not its question, not its arguments."""
+
+    approval_id: str
+    tool: str
+    state: ApprovalState
+    created_at: Moment
+    expires_at: Moment
+    decided_at: Moment | None
+
+
+class RunStoryAnswer(MemberRunAnswer):
+    """A run with its attempts, its journal and its approvals."""
+
+    request_id: str
+    trace_id: str
+    executions: list[ExecutionAnswer]
+    steps: list[StepAnswer]
+    approvals: list[RunApprovalAnswer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStory:
+    """What was read of a run for an operator."""
+
+    found: MemberRun
+    executions: Sequence[ExecutionStory]
+    steps: Sequence[StepStory]
+    approvals: Sequence[ApprovalStory]
+
+
+def run_story_answer(story: RunStory, now: datetime) -> RunStoryAnswer:
+    """The run's story as an operator sees it at that moment."""
+    return RunStoryAnswer(
+        **dict(member_run_answer(story.found, now)),
+        request_id=story.found.run.request_id,
+        trace_id=story.found.run.trace_id,
+        executions=[_execution(one) for one in story.executions],
+        steps=[_step(one) for one in story.steps],
+        approvals=[_approval(one) for one in story.approvals],
+    )
+
+
 def member_run_answer(found: MemberRun, now: datetime) -> MemberRunAnswer:
     """The run as an operator sees it at that moment."""
     run, failure = found.run, found.run.failure
@@ -113,3 +187,41 @@ def _last_event(event: LastEvent) -> LastEventAnswer:
 
 def _waiting(question: OpenQuestion) -> WaitingAnswer:
     return WaitingAnswer(approval_id=question.approval_id, tool=question.tool, expires_at=question.expires_at)
+
+
+def _execution(story: ExecutionStory) -> ExecutionAnswer:
+    return ExecutionAnswer(
+        execution_id=story.id,
+        epoch=story.epoch,
+        worker_id=story.worker_id,
+        state=story.state,
+        started_at=story.started_at,
+        ended_at=story.ended_at,
+    )
+
+
+def _step(story: StepStory) -> StepAnswer:
+    took = None if story.ended_at is None else (story.ended_at - story.started_at) / timedelta(milliseconds=1)
+    return StepAnswer(
+        index=story.index,
+        kind=story.kind,
+        name=story.name,
+        state=story.state,
+        reference=story.reference,
+        code=story.code,
+        epoch=story.epoch,
+        started_at=story.started_at,
+        ended_at=story.ended_at,
+        duration_ms=took,
+    )
+
+
+def _approval(story: ApprovalStory) -> RunApprovalAnswer:
+    return RunApprovalAnswer(
+        approval_id=story.id,
+        tool=story.tool,
+        state=story.state,
+        created_at=story.created_at,
+        expires_at=story.expires_at,
+        decided_at=story.decided_at,
+    )

@@ -28,6 +28,7 @@ from cloche.storage.events import EventDraft, EventRepository
 from cloche.storage.findings import LAST_RUN, LAST_USER, FindingRepository, RunMark, RunPiece
 from cloche.storage.messages import MessageRepository
 from cloche.storage.pages import PageRequest
+from cloche.storage.run_stories import RunStoryRepository
 from cloche.storage.runs import RunRepository
 from cloche.storage.search import SearchRepository
 from cloche.storage.sessions import SessionRepository
@@ -58,7 +59,14 @@ Call = Callable[[Transaction, Scope, Names], Awaitable[object]]
 
 # Repositories whose rows belong to the whole tenant: a colleague who may use them sees them, another tenant never.
 OF_THE_TENANT = frozenset(
-    {"AuditRepository", "FindingRepository", "MemberRepository", "TenantRepository", "TenantRunRepository"}
+    {
+        "AuditRepository",
+        "FindingRepository",
+        "MemberRepository",
+        "RunStoryRepository",
+        "TenantRepository",
+        "TenantRunRepository",
+    }
 )
 # Tables that no repository made from a scope writes.
 WITHOUT_A_REPOSITORY = frozenset({"agents", "api_keys", "limits", "tool_intents"})
@@ -79,6 +87,10 @@ def _message(names: Names) -> Message:
         client_message_id=None,
         created_at=NOW,
     )
+
+
+def _member_run(scope: Scope, names: Names) -> RunRef:
+    return RunRef(tenant_id=scope.tenant_id, user_id=names.user, thread_id=names.thread, run_id=names.run)
 
 
 # One line for each method: how a caller who knows the names of things would call it.
@@ -246,6 +258,16 @@ TENANT_RUNS: Mapping[str, Call] = {
     "count_live": lambda tx, scope, names: TenantRunRepository(scope).count_live(tx),
     "get": lambda tx, scope, names: TenantRunRepository(scope).get(tx, names.run),
 }
+RUN_STORIES: Mapping[str, Call] = {
+    "executions": lambda tx, scope, names: RunStoryRepository(scope).executions(tx, _member_run(scope, names)),
+    "steps": lambda tx, scope, names: RunStoryRepository(scope).steps(tx, _member_run(scope, names)),
+    "unknown_tools": lambda tx, scope, names: RunStoryRepository(scope).unknown_tools(tx, _member_run(scope, names)),
+    "approvals": lambda tx, scope, names: RunStoryRepository(scope).approvals(tx, _member_run(scope, names)),
+    "events": lambda tx, scope, names: RunStoryRepository(scope).events(
+        tx, _member_run(scope, names), after=0, until=100, limit=100
+    ),
+    "log_begins_at": lambda tx, scope, names: RunStoryRepository(scope).log_begins_at(tx, _member_run(scope, names)),
+}
 
 FINDINGS: Mapping[str, Call] = {
     "of_live": lambda tx, scope, names: FindingRepository(scope).of_live(tx, before=END, limit=100),
@@ -280,6 +302,7 @@ CALLS: Mapping[str, Mapping[str, Call]] = {
     "RefreshTokenRepository": REFRESH_TOKENS,
     "RunRepository": RUNS,
     "SearchRepository": SEARCH,
+    "RunStoryRepository": RUN_STORIES,
     "SessionRepository": SESSIONS,
     "StepRepository": STEPS,
     "TenantRepository": TENANTS,
