@@ -220,3 +220,77 @@ async def test_a_run_of_another_tenant_is_one_that_does_not_exist(
 
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].json()["error"]["message"] == answers[1].json()["error"]["message"]
+
+
+async def test_the_events_of_a_run_are_told_by_what_is_nobody_s_words(
+    admin: Any, ada: Any, say: Callable[..., Awaitable[str]]
+):
+    run_id = await say(ada, "pay", "approval_requested")
+
+    page = await admin.see(f"/v1/admin/runs/{run_id}/events")
+
+    events = {event["type"]: event for event in page["items"]}
+    tools = [event["shown"].get("tool") for event in page["items"] if event["type"].startswith("tool_")]
+    completed = [event["shown"] for event in page["items"] if event["type"] == "tool_completed"]
+    assert [event["seq"] for event in page["items"]] == list(range(1, len(page["items"]) + 1))
+    assert (page["next_after"], page["trimmed"]) == (None, False)
+    assert events["message_created"]["shown"] == {
+        "message_id": (await ada.see(f"/v1/runs/{run_id}"))["message_id"],
+        "role": "user",
+        "parts": 1,
+        "by": str(ada.scope.user_id),
+    }
+    assert events["agent_started"]["shown"] == {"agent": "agent", "version": "1", "model": "none", "attempt": 1}
+    assert events["agent_started"]["execution_id"].startswith("execution_")
+    assert events["agent_thinking"]["shown"] == {"step": 0}
+    assert tools == ["remember", "remember", "explode", "explode", None, None]
+    assert [one.get("error") for one in completed] == [None, {"code": "tool_failed"}, {"code": "tool_unknown"}]
+    assert set(events["approval_requested"]["shown"]) == {"approval_id", "tool_call_id", "tool", "expires_at"}
+    assert all(event["bytes"] > 100 for event in page["items"])
+
+
+async def test_the_events_of_a_run_come_in_pages(admin: Any, ada: Any, say: Callable[..., Awaitable[str]]):
+    await say(ada, "hello")
+    run_id = await say(ada, "fail")
+    whole = (await admin.see(f"/v1/admin/runs/{run_id}/events"))["items"]
+
+    found: list[Any] = []
+    after: int | None = 0
+    while after is not None:
+        page = await admin.see(f"/v1/admin/runs/{run_id}/events?limit=4&after={after}")
+        found += page["items"]
+        after = page["next_after"]
+    beyond = await admin.see(f"/v1/admin/runs/{run_id}/events?after={whole[-1]['seq']}")
+
+    assert found == whole
+    assert whole[-1]["shown"] == {"code": "agent_failed", "retryable": False}
+    assert (beyond["items"], beyond["next_after"]) == ([], None)
+
+
+async def test_a_log_that_begins_later_says_so_and_an_event_that_is_not_known_is_only_there(
+    admin: Any, ada: Any, say: Callable[..., Awaitable[str]], idle_world: World
+):
+    run_id = await say(ada, "hello")
+
+    async def work(tx: Any) -> None:
+        await tx.execute("DELETE FROM events WHERE tenant_id = ? AND seq <= 2", str(ada.scope.tenant_id))
+        await tx.execute("UPDATE threads SET first_seq = 3 WHERE tenant_id = ?", str(ada.scope.tenant_id))
+        for seq, kind, body in ((3, "agent_danced", b'{"seq":3,"type":"agent_danced"}'), (4, "agent_thinking", b"{")):
+            await tx.execute(
+                "UPDATE events SET type = ?, body = ? WHERE tenant_id = ? AND seq = ?",
+                kind,
+                body,
+                str(ada.scope.tenant_id),
+                seq,
+            )
+
+    await idle_world.database.write(work)
+
+    page = await admin.see(f"/v1/admin/runs/{run_id}/events")
+
+    assert page["trimmed"]
+    assert [(event["seq"], event["type"], event["shown"]) for event in page["items"][:2]] == [
+        (3, "agent_danced", {}),
+        (4, "agent_thinking", {}),
+    ]
+    assert not (await admin.see(f"/v1/admin/runs/{run_id}/events?after=2"))["trimmed"]

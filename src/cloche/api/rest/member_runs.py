@@ -9,14 +9,22 @@ from fastapi import Query
 
 from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, path_id, query_id
 from cloche.api.wire.access import requires
-from cloche.api.wire.member_runs import MemberRunPage, RunStory, RunStoryAnswer, member_run_answer, run_story_answer
+from cloche.api.wire.member_runs import (
+    MemberEventPage,
+    MemberRunPage,
+    RunStory,
+    RunStoryAnswer,
+    member_event_answer,
+    member_run_answer,
+    run_story_answer,
+)
 from cloche.api.wire.parts import EdgeParts
 from cloche.domain.permissions import Permission
 from cloche.domain.runs import ExecutionState
 from cloche.errors import InvalidInputError
 from cloche.ids import RunId, UserId
 from cloche.storage.database import Transaction
-from cloche.storage.pages import Page, page_request
+from cloche.storage.pages import MAX_LIMIT, Page, page_request
 from cloche.storage.run_stories import RunStoryRepository
 from cloche.storage.tenant_runs import NEWEST, STUCK, MemberRun, RunChoice, TenantRunRepository
 
@@ -42,6 +50,7 @@ class MemberRunRoutes:
         return [
             Endpoint(method="GET", path=runs, run=self.list_member_runs, answer=MemberRunPage),
             Endpoint(method="GET", path=one, run=self.get_member_run, answer=RunStoryAnswer),
+            Endpoint(method="GET", path=f"{one}/events", run=self.list_member_events, answer=MemberEventPage),
         ]
 
     @requires(Permission.ADMIN_RUNS)
@@ -93,3 +102,28 @@ class MemberRunRoutes:
             )
 
         return run_story_answer(await self._database.read(work), self._clock.now())
+
+    @requires(Permission.ADMIN_RUNS)
+    async def list_member_events(
+        self,
+        caller: Admitted,
+        run_id: str,
+        after: Annotated[int, Query(ge=0, le=2**53, description="the events after this number")] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="how many events")] = MAX_LIMIT,
+    ) -> MemberEventPage:
+        """List a run's events in order: which, when and how large, with the fields that are nobody's words."""
+        wanted, scope = path_id(RunId, run_id), caller.scope
+
+        async def work(tx: Transaction) -> MemberEventPage:
+            run, stories = (await TenantRunRepository(scope).get(tx, wanted)).run, RunStoryRepository(scope)
+            start = max(after, run.first_seq - 1)
+            until = run.last_seq if run.state.is_terminal else 2**62
+            rows = await stories.events(tx, run.ref, after=start, until=until, limit=limit + 1)
+            unknown, begins_at = await stories.unknown_tools(tx, run.ref), await stories.log_begins_at(tx, run.ref)
+            return MemberEventPage(
+                items=[member_event_answer(row, unknown) for row in rows[:limit]],
+                next_after=rows[limit - 1].seq if len(rows) > limit else None,
+                trimmed=begins_at is None or start + 1 < begins_at,
+            )
+
+        return await self._database.read(work)

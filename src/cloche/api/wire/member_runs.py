@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
 from pydantic import BaseModel, Field
 
 from cloche.api.wire.runs import UsageShape, usage_shape
 from cloche.api.wire.shapes import Moment, seconds_between
+from cloche.clock import from_micros
 from cloche.domain.approvals import ApprovalState
+from cloche.domain.event_metadata import shown_of
+from cloche.domain.event_order import decoded
 from cloche.domain.runs import ExecutionState
 from cloche.domain.steps import StepKind, StepState
-from cloche.storage.run_stories import ApprovalStory, ExecutionStory, StepStory
+from cloche.events.codec import decode
+from cloche.storage.run_stories import ApprovalStory, EventRow, ExecutionStory, StepStory
 from cloche.storage.tenant_runs import LastEvent, MemberRun, OpenQuestion
 
 
@@ -130,6 +135,26 @@ class RunStoryAnswer(MemberRunAnswer):
     approvals: list[RunApprovalAnswer]
 
 
+class MemberEventAnswer(BaseModel):
+    """An event of somebody's run. ``shown`` has the fields that are nobody's words; ``bytes`` is the size of it all."""
+
+    seq: int
+    type: str
+    at: Moment
+    execution_id: str | None
+    agent: str | None
+    bytes: int
+    shown: dict[str, object]
+
+
+class MemberEventPage(BaseModel):
+    """A run's events in order, from the first one that the log still has."""
+
+    items: list[MemberEventAnswer]
+    next_after: int | None = Field(description="read on with it as `after`; null when there is no more now")
+    trimmed: bool = Field(description="whether events before these are there no more")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStory:
     """What was read of a run for an operator."""
@@ -149,6 +174,27 @@ def run_story_answer(story: RunStory, now: datetime) -> RunStoryAnswer:
         executions=[_execution(one) for one in story.executions],
         steps=[_step(one) for one in story.steps],
         approvals=[_approval(one) for one in story.approvals],
+    )
+
+
+def member_event_answer(row: EventRow, unknown_tools: frozenset[str]) -> MemberEventAnswer:
+    """The event as an operator sees it; of one that this program does not know, only that it is there."""
+    shown: dict[str, object] = {}
+    execution_id, agent = None, None
+    try:
+        envelope = decode(row.body)
+        execution_id, agent = envelope.execution_id, envelope.agent
+        shown = shown_of(decoded(envelope), unknown_tools)
+    except msgspec.DecodeError:
+        pass  # written by another version, or damaged: the doctor tells
+    return MemberEventAnswer(
+        seq=row.seq,
+        type=row.type,
+        at=from_micros(row.created_at),
+        execution_id=execution_id,
+        agent=agent,
+        bytes=len(row.body),
+        shown=shown,
     )
 
 
