@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from cloche.api.rest.application import rest_app
 from cloche.api.sse.routes import sse_routes
 from cloche.api.wire.access import Public, requires
 from cloche.api.wire.connections import Connections
-from cloche.api.wire.parts import Check, EdgeLimits, EdgeParts
+from cloche.api.wire.parts import Check, EdgeLimits, EdgeParts, NodeState
 from cloche.api.ws.routes import websocket_routes
 from cloche.auth.attempts import LoginLimiter
 from cloche.auth.keys import SigningKeys, load_keys
@@ -45,7 +45,7 @@ from cloche.execution.repairs import MOMENT, Dispatch, Repairs
 from cloche.execution.worker import Worker
 from cloche.llm.config import ModelConfig
 from cloche.llm.probe import ModelProbe
-from cloche.observability import make_telemetry
+from cloche.observability import make_telemetry, memory_bytes
 from cloche.settings import Settings
 from cloche.storage.events import Keep
 from cloche.storage.sqlite import DATABASE_FILE, SqliteDatabase, open_sqlite, owned
@@ -161,6 +161,36 @@ class _Execution:
     worker: Worker
 
 
+@dataclass(slots=True, kw_only=True)
+class _Node:
+    """This process among those of the installation: with the embedded default the only one."""
+
+    core: _Ground
+    worker: Worker
+    settings: Settings
+    state: DrainState
+    started_at: datetime
+
+    async def list(self) -> list[NodeState]:
+        figures = self.core.telemetry.figures
+        return [
+            NodeState(
+                name=_worker_name(),
+                version=__version__,
+                started_at=self.started_at,
+                is_draining=self.state.draining,
+                runs_working=self.worker.working,
+                runs_concurrency=self.settings.runs.concurrency,
+                queue_depth=self.core.bus.depth,
+                storage_waiting=self.core.database.waiting,
+                connections_open=figures.connections_open,
+                loop_lag_s=figures.loop_lag_s,
+                loop_lag_max_s=figures.loop_lag_max_s,
+                memory_bytes=await asyncio.to_thread(memory_bytes),
+            )
+        ]
+
+
 @asynccontextmanager
 async def build(
     settings: Settings, *, clock: Clock, base_url: str | None = None, folder: Path | None = None
@@ -183,6 +213,7 @@ async def build(
         model = model_config(settings.model)
         probe = await core.models.probe(model)
         state = DrainState()
+        node = _Node(core=core, worker=execution.worker, settings=settings, state=state, started_at=clock.now())
         services = EdgeParts(
             database=core.database,
             log=core.log,
@@ -201,6 +232,8 @@ async def build(
             run_counts=execution.recovery.counts,
             readiness=lambda: _readiness(core, probe, model),
             writer_figures=lambda: _writer_figures(core, execution.worker),
+            nodes=node.list,
+            models=core.models.check,
             is_draining=lambda: state.draining,
             version=__version__,
         )
@@ -265,7 +298,7 @@ def _execution(core: _Ground, settings: Settings) -> _Execution:
         grace=timedelta(seconds=settings.runs.grace_s),
     )
     worker = Worker(
-        name=f"worker-{os.getpid()}",
+        name=_worker_name(),
         database=database,
         log=log,
         programs=core.registry,
@@ -303,6 +336,11 @@ def _execution(core: _Ground, settings: Settings) -> _Execution:
         ),
         worker=worker,
     )
+
+
+def _worker_name() -> str:
+    """How this process is called where it executes a run."""
+    return f"worker-{os.getpid()}"
 
 
 def _sign_in(core: _Ground, keys: SigningKeys) -> SignIn:

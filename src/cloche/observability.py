@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import resource
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -20,6 +22,8 @@ from cloche.telemetry import SpanMaker, Telemetry
 # uvicorn tells of every upgrade that we refused as if it were a fault of ours.
 # It may go when https://github.com/Kludex/uvicorn/pull/3138 is in the release that we need.
 _NOT_TRUE = "ASGI callable returned without completing handshake."
+# Source: https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html
+_STATM = Path("/proc/self/statm")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -64,6 +68,15 @@ def make_telemetry(settings: TelemetrySettings, version: str) -> tuple[Telemetry
 
     span_maker, close = _spans(settings, version)
     return Telemetry(sink, span_maker), close
+
+
+def memory_bytes() -> int | None:
+    """What this process holds of the machine's memory; None where the system does not tell. Reads a file."""
+    try:
+        pages = int(_STATM.read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * resource.getpagesize()
 
 
 def _as_line(fields: Mapping[str, object], **_options: object) -> bytes:

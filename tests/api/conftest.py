@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from argon2 import PasswordHasher
 
-from cloche.api.wire.parts import Check, EdgeLimits, EdgeParts
+from cloche.api.wire.parts import Check, EdgeLimits, EdgeParts, NodeState
 from cloche.auth.attempts import LoginLimiter
 from cloche.auth.keys import SigningKeys, make_key
 from cloche.auth.opening import SignedIn
@@ -17,6 +17,7 @@ from cloche.auth.policy import SignInPolicy
 from cloche.auth.sessions import SignIn
 from cloche.auth.tokens import AccessTokens
 from cloche.domain.scope import Principal, Scope
+from cloche.llm.probe import ProbeResult
 from support.world import World
 
 PASSWORD = "correct horse battery staple"
@@ -66,6 +67,29 @@ async def services(idle_world: World, switches: Switches) -> EdgeParts:
     async def readiness() -> dict[str, Check]:
         return switches.checks
 
+    started_at = idle_world.clock.now()
+
+    async def nodes() -> list[NodeState]:
+        return [
+            NodeState(
+                name="worker",
+                version="1.2.3",
+                started_at=started_at,
+                is_draining=switches.is_draining,
+                runs_working=idle_world.worker.working,
+                runs_concurrency=50,
+                queue_depth=idle_world.bus.depth,
+                storage_waiting=idle_world.database.waiting,
+                connections_open=0,
+                loop_lag_s=0.001,
+                loop_lag_max_s=0.25,
+                memory_bytes=None,
+            )
+        ]
+
+    async def models() -> dict[str, ProbeResult]:
+        return {"scripted:demo": ProbeResult(ok=True, detail="scripted", latency_ms=0.0, checked_at=started_at)}
+
     return EdgeParts(
         database=idle_world.database,
         log=idle_world.log,
@@ -84,6 +108,8 @@ async def services(idle_world: World, switches: Switches) -> EdgeParts:
         run_counts=idle_world.recovery.counts,
         readiness=readiness,
         writer_figures=lambda: {"storage_commits_total": 3, "storage_waiting": 0},
+        nodes=nodes,
+        models=models,
         is_draining=lambda: switches.is_draining,
         version="1.2.3",
     )

@@ -13,7 +13,7 @@ from cloche.domain.agents import AgentSpec
 from cloche.errors import ModelError
 from cloche.execution.program import Program
 from cloche.llm.config import ModelConfig
-from cloche.llm.probe import ModelProbe
+from cloche.llm.probe import ModelProbe, ProbeResult
 from cloche.tools.dispatcher import ToolDispatcher
 
 
@@ -49,6 +49,12 @@ class ModelAgents:
         if known is None:
             known = self._probes[config.name] = await self._stack.enter_async_context(ModelProbe(config, self._clock))
         return known
+
+    async def check(self) -> dict[str, ProbeResult]:
+        """How each model in use stands, by its name."""
+        probes = dict(self._probes)
+        found = await asyncio.gather(*(probe.check() for probe in probes.values()))
+        return dict(zip(probes, found, strict=True))
 
     async def prepare(self, config: ModelConfig) -> None:
         """The library is loaded and the model is open. Slow once, in a thread; at once from then on.

@@ -50,6 +50,10 @@ class _CountRow(NamedTuple):
     runs: int
 
 
+class _TimeRow(NamedTuple):
+    at: int | None
+
+
 class _FactsRow(NamedTuple):
     email: str | None
     name: str | None
@@ -176,6 +180,15 @@ class TenantRunRepository:
         )
         found = {ExecutionState(row.state): row.runs for row in rows}
         return {state: found.get(state, 0) for state in sorted(LIVE_STATES)}
+
+    async def oldest_pending_at(self, tx: Transaction) -> datetime | None:
+        """Since when the tenant's run that waits longest for a worker is pending; None when none is."""
+        row = await tx.first(
+            _TimeRow,
+            "SELECT MIN(pending_at) FROM runs WHERE tenant_id = ? AND ended_at IS NULL AND state = 'pending'",
+            self._tenant,
+        )
+        return None if row is None or row.at is None else from_micros(row.at)
 
     async def _stuck(self, tx: Transaction, page: PageRequest, choice: RunChoice) -> Page[MemberRun]:
         conditions, params = self._chosen(choice)

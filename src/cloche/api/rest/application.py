@@ -20,6 +20,7 @@ from cloche.api.rest.errors import ErrorEdge, add_exception_handlers, render_ref
 from cloche.api.rest.findings import FindingRoutes
 from cloche.api.rest.member_runs import MemberRunRoutes
 from cloche.api.rest.messages import MessageRoutes
+from cloche.api.rest.operations import OperationRoutes
 from cloche.api.rest.route import SECURITY_SCHEME, Endpoint, RestRoute
 from cloche.api.rest.runs import RunRoutes
 from cloche.api.rest.search import SearchRoutes
@@ -96,6 +97,7 @@ def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]
         "admin": [
             *AdminRoutes(services).table(),
             *MemberRunRoutes(services).table(),
+            *OperationRoutes(services).table(),
             *FindingRoutes(services).table(),
         ],
         "system": SystemRoutes(services, openapi=openapi).table(),

@@ -61,20 +61,9 @@ class SystemRoutes:
 
         It says so when no language model is configured and the scripted one answers.
         """
-        if self._services.is_draining():
-            response.status_code = 503
-            check = CheckAnswer(ok=False, detail="the server is shutting down", latency_ms=None)
-            return ReadinessAnswer(status="draining", checks={"process": check})
-        found = await self._services.readiness()
-        is_ready = all(check.ok for check in found.values())
-        response.status_code = 200 if is_ready else 503
-        return ReadinessAnswer(
-            status="ready" if is_ready else "not_ready",
-            checks={
-                name: CheckAnswer(ok=check.ok, detail=check.detail, latency_ms=check.latency_ms)
-                for name, check in found.items()
-            },
-        )
+        found = await readiness_of(self._services)
+        response.status_code = 200 if found.status == "ready" else 503
+        return found
 
     @requires(Permission.METRICS_READ)
     async def get_metrics(self, _caller: Admitted) -> Response:
@@ -102,6 +91,21 @@ class SystemRoutes:
     async def get_keys(self) -> Response:
         """Get the keys that access tokens are signed with, as a JSON Web Key Set."""
         return _document(self._services.keys.jwks())
+
+
+async def readiness_of(services: EdgeParts) -> ReadinessAnswer:
+    """Whether the server can do its work now, and each thing that it needs for that."""
+    if services.is_draining():
+        check = CheckAnswer(ok=False, detail="the server is shutting down", latency_ms=None)
+        return ReadinessAnswer(status="draining", checks={"process": check})
+    found = await services.readiness()
+    return ReadinessAnswer(
+        status="ready" if all(check.ok for check in found.values()) else "not_ready",
+        checks={
+            name: CheckAnswer(ok=check.ok, detail=check.detail, latency_ms=check.latency_ms)
+            for name, check in found.items()
+        },
+    )
 
 
 def _document(members: Mapping[str, object]) -> Response:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from cloche.auth.keys import SigningKeys
 from cloche.auth.sessions import SignIn
@@ -16,6 +17,7 @@ from cloche.execution.cancellation import Cancellation
 from cloche.execution.decisions import Decisions
 from cloche.execution.intake import Intake
 from cloche.execution.repairs import Repairs
+from cloche.llm.probe import ProbeResult
 from cloche.storage.database import Database
 from cloche.telemetry import Telemetry
 
@@ -27,6 +29,28 @@ class Check:
     ok: bool
     detail: str
     latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """What one process is doing now: load figures, and nothing of anybody's.
+
+    Attributes:
+        memory_bytes: what the process holds; None where the system does not tell.
+    """
+
+    name: str
+    version: str
+    started_at: datetime
+    is_draining: bool
+    runs_working: int
+    runs_concurrency: int
+    queue_depth: int
+    storage_waiting: int
+    connections_open: int
+    loop_lag_s: float
+    loop_lag_max_s: float
+    memory_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,5 +89,7 @@ class EdgeParts:
     run_counts: Callable[[], Awaitable[dict[ExecutionState, int]]]
     readiness: Callable[[], Awaitable[dict[str, Check]]]
     writer_figures: Callable[[], dict[str, float]]
+    nodes: Callable[[], Awaitable[list[NodeState]]]
+    models: Callable[[], Awaitable[Mapping[str, ProbeResult]]]
     is_draining: Callable[[], bool]
     version: str

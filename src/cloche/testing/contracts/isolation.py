@@ -257,6 +257,7 @@ TENANT_RUNS: Mapping[str, Call] = {
     "list": lambda tx, scope, names: TenantRunRepository(scope).list(tx, PAGE),
     "count_live": lambda tx, scope, names: TenantRunRepository(scope).count_live(tx),
     "get": lambda tx, scope, names: TenantRunRepository(scope).get(tx, names.run),
+    "oldest_pending_at": lambda tx, scope, names: TenantRunRepository(scope).oldest_pending_at(tx),
 }
 RUN_STORIES: Mapping[str, Call] = {
     "executions": lambda tx, scope, names: RunStoryRepository(scope).executions(tx, _member_run(scope, names)),

@@ -176,3 +176,15 @@ class TestTenantRuns:
         for unknown in (run.id, RunId.new()):
             with pytest.raises(NotFoundError):
                 await deployment.other.read(lambda tx, unknown=unknown: TenantRunRepository(scope).get(tx, unknown))
+
+    async def test_the_run_that_is_pending_longest_is_told(self, deployment: Deployment, scope: Scope) -> None:
+        """Since it came to be pending, and only while it is."""
+        runs = TenantRunRepository(scope)
+        assert await deployment.other.read(runs.oldest_pending_at) is None
+        await add_run(deployment.node, await newcomer(deployment.node), at=NOW - SECOND)
+        older = await add_run(deployment.node, scope, at=NOW + SECOND)
+        newer = await add_run(deployment.node, scope, at=NOW + 2 * SECOND)
+
+        assert await deployment.other.read(runs.oldest_pending_at) == older.created_at
+        await move_to(deployment.node, scope, older.id, S.STARTING)
+        assert await deployment.other.read(runs.oldest_pending_at) == newer.created_at
