@@ -9,6 +9,7 @@ from cloche.testing.contracts.isolation import TestIsolation
 from cloche.testing.contracts.messages import TestClientMessageIds, TestMessages, TestSearch
 from cloche.testing.contracts.moves import TestExecutions, TestFences, TestMoves, TestPauses
 from cloche.testing.contracts.retention import TestPurging, TestTrimming
+from cloche.testing.contracts.run_figures import TestRunFigures
 from cloche.testing.contracts.run_stories import TestRunStories
 from cloche.testing.contracts.runs import TestAdmission, TestRuns
 from cloche.testing.contracts.search import TestFinding
@@ -42,6 +43,7 @@ __all__ = [
     "TestPurging",
     "TestReadMarks",
     "TestReading",
+    "TestRunFigures",
     "TestRunStories",
     "TestRuns",
     "TestSearch",

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from cloche.api.wire.parts import Check
+from cloche.execution.intake import Accepted
+from cloche.ids import RunId
+from cloche.storage import run_figures
+from support.world import World
 
 
 async def test_the_processes_the_checks_and_the_models_are_told(admin: Any, switches: Any):
@@ -49,3 +55,76 @@ async def test_a_server_that_shuts_down_says_so(admin: Any, switches: Any):
     answer = await admin.see("/v1/admin/operations")
 
     assert (answer["status"], answer["nodes"][0]["is_draining"]) == ("draining", True)
+
+
+async def run_of(person: Any, world: World) -> str:
+    sent = await person.make("/v1/messages", 202, text="hello")
+    accepted = Accepted(**{name: sent[name] for name in ("thread_id", "message_id", "run_id", "seq")})
+    await world.until(person.scope, accepted)
+    return sent["run_id"]
+
+
+async def test_throughput_has_every_minute_of_the_last_hour(admin: Any, ada: Any, eve: Any, world: World, echo: None):
+    for person in (ada, ada, eve):
+        await run_of(person, world)
+
+    answer = await admin.see("/v1/admin/throughput")
+
+    items = answer["items"]
+    busy = [item for item in items if item["accepted"]]
+    assert (answer["bucket_s"], len(items) in (60, 61)) == (60, True)
+    assert items[0]["at"] == answer["since"]
+    assert answer["since"].endswith(":00.000Z")
+    assert sum(item["accepted"] for item in items) == 2
+    assert sum(item["ended"].get("completed", 0) for item in items) == 2
+    assert items[0] == {
+        "at": answer["since"],
+        "accepted": 0,
+        "ended": {},
+        "wait_ms": None,
+        "duration_ms": None,
+        "input_tokens": 0,
+        "output_tokens": 0,
+    }
+    assert all(0 <= item["wait_ms"]["p50"] <= item["wait_ms"]["p95"] < 10_000 for item in busy)
+    assert items[-1]["at"] <= answer["until"]
+
+
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ("since=2999-01-01T00:00:00Z", "query.since"),
+        ("since=2020-01-01T00:00:00Z", "query.bucket_s"),
+        ("since=yesterday", "query.since"),
+        ("bucket_s=0", "query.bucket_s"),
+        ("bucket_s=604801", "query.bucket_s"),
+        ("bucket_s=1", "query.bucket_s"),
+        ("bucket_s=1.5", "query.bucket_s"),
+        ("since=0001-01-01T00:00:00Z", "query.bucket_s"),
+        ("since=0001-01-01T00:00:00Z&bucket_s=604800", "query.bucket_s"),
+    ],
+)
+async def test_a_time_that_cannot_be_cut_is_refused(admin: Any, query: str, place: str):
+    answer = await admin.get(f"/v1/admin/throughput?{query}")
+
+    assert (answer.status_code, answer.json()["error"]["details"]["place"]) == (400, place)
+
+
+async def test_a_time_with_too_many_runs_is_refused(
+    admin: Any, ada: Any, echo: None, idle_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    for module in ("cloche.storage.run_figures", "cloche.api.rest.operations"):
+        monkeypatch.setattr(f"{module}.MAX_COUNTED", 2)
+    sent = [await idle_world.send(ada.scope) for _ in range(2)]
+    at_most = await admin.get("/v1/admin/throughput")
+    sent.append(await idle_world.send(ada.scope))
+
+    accepted = await admin.get("/v1/admin/throughput")
+    for one in sent:
+        await idle_world.cancellation.cancel(ada.scope, RunId(one.run_id))
+    ended = await admin.get("/v1/admin/throughput")
+
+    assert run_figures.MAX_COUNTED == 2
+    assert at_most.status_code == 200
+    for answer in (accepted, ended):
+        assert (answer.status_code, answer.json()["error"]["details"]) == (400, {"place": "query.since", "limit": 2})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel, Field
 
@@ -11,6 +13,7 @@ from cloche.api.wire.parts import NodeState
 from cloche.api.wire.shapes import Moment, seconds_between
 from cloche.domain.runs import ExecutionState
 from cloche.llm.probe import ProbeResult
+from cloche.storage.run_figures import Span, Times, Tokens
 
 
 class NodeAnswer(BaseModel):
@@ -51,6 +54,74 @@ class OperationsAnswer(BaseModel):
     status: str
     checks: dict[str, CheckAnswer]
     models: list[ModelStateAnswer]
+
+
+class TimesAnswer(BaseModel):
+    """What half of the runs, and 95 of 100 of them, did not exceed; exactly, by nearest rank."""
+
+    p50: float
+    p95: float
+
+
+class ThroughputLine(BaseModel):
+    """A piece of time that begins ``at``."""
+
+    at: Moment
+    accepted: int
+    ended: dict[ExecutionState, int]
+    wait_ms: TimesAnswer | None = Field(description="from acceptance to the first start, of runs accepted here")
+    duration_ms: TimesAnswer | None = Field(description="from the first start to the end, of runs that ended here")
+    input_tokens: int
+    output_tokens: int
+
+
+class ThroughputAnswer(BaseModel):
+    """The tenant's runs by time. Pieces in which nothing happened are there too."""
+
+    since: Moment
+    until: Moment
+    bucket_s: int
+    items: list[ThroughputLine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """What was counted in a span, by the number of the piece."""
+
+    accepted: Mapping[int, int]
+    waits: Mapping[int, Times]
+    ended: Mapping[int, Mapping[ExecutionState, int]]
+    durations: Mapping[int, Times]
+    tokens: Mapping[int, Tokens]
+
+
+def throughput_answer(span: Span, found: Throughput) -> ThroughputAnswer:
+    """The counts as the wire shows them, every piece of the span in its order."""
+    pieces = -((span.since - span.until) // span.piece)
+    return ThroughputAnswer(
+        since=span.since,
+        until=span.until,
+        bucket_s=int(span.piece.total_seconds()),
+        items=[_line(span, found, place) for place in range(pieces)],
+    )
+
+
+def _line(span: Span, found: Throughput, place: int) -> ThroughputLine:
+    tokens = found.tokens.get(place, Tokens())
+    return ThroughputLine(
+        at=span.since + place * span.piece,
+        accepted=found.accepted.get(place, 0),
+        ended=dict(found.ended.get(place, {})),
+        wait_ms=_times(found.waits.get(place)),
+        duration_ms=_times(found.durations.get(place)),
+        input_tokens=tokens.input,
+        output_tokens=tokens.output,
+    )
+
+
+def _times(found: Times | None) -> TimesAnswer | None:
+    millisecond = timedelta(milliseconds=1)
+    return found and TimesAnswer(p50=found.p50 / millisecond, p95=found.p95 / millisecond)
 
 
 def node_answer(node: NodeState, now: datetime) -> NodeAnswer:

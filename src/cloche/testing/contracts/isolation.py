@@ -28,6 +28,7 @@ from cloche.storage.events import EventDraft, EventRepository
 from cloche.storage.findings import LAST_RUN, LAST_USER, FindingRepository, RunMark, RunPiece
 from cloche.storage.messages import MessageRepository
 from cloche.storage.pages import PageRequest
+from cloche.storage.run_figures import RunFigureRepository, Span
 from cloche.storage.run_stories import RunStoryRepository
 from cloche.storage.runs import RunRepository
 from cloche.storage.search import SearchRepository
@@ -63,6 +64,7 @@ OF_THE_TENANT = frozenset(
         "AuditRepository",
         "FindingRepository",
         "MemberRepository",
+        "RunFigureRepository",
         "RunStoryRepository",
         "TenantRepository",
         "TenantRunRepository",
@@ -259,6 +261,14 @@ TENANT_RUNS: Mapping[str, Call] = {
     "get": lambda tx, scope, names: TenantRunRepository(scope).get(tx, names.run),
     "oldest_pending_at": lambda tx, scope, names: TenantRunRepository(scope).oldest_pending_at(tx),
 }
+SPAN = Span(since=NOW, until=END, piece=END - NOW)
+RUN_FIGURES: Mapping[str, Call] = {
+    "accepted": lambda tx, scope, names: RunFigureRepository(scope).accepted(tx, SPAN),
+    "waits": lambda tx, scope, names: RunFigureRepository(scope).waits(tx, SPAN),
+    "ended": lambda tx, scope, names: RunFigureRepository(scope).ended(tx, SPAN),
+    "durations": lambda tx, scope, names: RunFigureRepository(scope).durations(tx, SPAN),
+    "tokens": lambda tx, scope, names: RunFigureRepository(scope).tokens(tx, SPAN),
+}
 RUN_STORIES: Mapping[str, Call] = {
     "executions": lambda tx, scope, names: RunStoryRepository(scope).executions(tx, _member_run(scope, names)),
     "steps": lambda tx, scope, names: RunStoryRepository(scope).steps(tx, _member_run(scope, names)),
@@ -301,6 +311,7 @@ CALLS: Mapping[str, Mapping[str, Call]] = {
     "MemberRepository": MEMBERS,
     "MessageRepository": MESSAGES,
     "RefreshTokenRepository": REFRESH_TOKENS,
+    "RunFigureRepository": RUN_FIGURES,
     "RunRepository": RUNS,
     "SearchRepository": SEARCH,
     "RunStoryRepository": RUN_STORIES,

@@ -1,0 +1,128 @@
+"""The contract of a tenant's figures: every run counts once, in its piece of time, and percentiles are exact."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cloche.domain.runs import ExecutionState
+from cloche.domain.scope import Scope
+from cloche.domain.usage import Usage
+from cloche.ids import RunId
+from cloche.storage.database import Database, Transaction
+from cloche.storage.run_figures import RunFigureRepository, Span, Times, Tokens
+from cloche.storage.usage import UsageRepository
+from cloche.testing.contracts.deployment import Deployment
+from cloche.testing.contracts.population import NOW, SECOND, add_run, claim, move, newcomer
+
+S = ExecutionState
+SPAN = Span(since=NOW, until=NOW + 30 * SECOND, piece=10 * SECOND)
+
+
+async def _done(
+    database: Database,
+    scope: Scope,
+    *,
+    at: datetime,
+    started_at: datetime | None = None,
+    ended_at: datetime | None = None,
+    state: ExecutionState = S.COMPLETED,
+) -> RunId:
+    """A run that was accepted, taken up and over at these times."""
+    run = await add_run(database, scope, at=at)
+    if started_at is not None:
+        await claim(database, run.ref, at=started_at)
+    if ended_at is not None:
+
+        async def work(tx: Transaction) -> None:
+            if state is S.COMPLETED:
+                await move(tx, scope, run.id, S.RUNNING, at=ended_at)
+            await move(tx, scope, run.id, state, at=ended_at)
+
+        await database.write(work)
+    return run.id
+
+
+class TestRunFigures:
+    """What a tenant's operators see of throughput."""
+
+    async def test_every_run_counts_once_where_its_time_is(self, deployment: Deployment, scope: Scope) -> None:
+        """The beginning of a piece belongs to it, its end to the next one; people of the tenant count together."""
+        colleague, foreign = await newcomer(deployment.node, tenant_id=scope.tenant_id), await newcomer(deployment.node)
+        for who in (scope, colleague, foreign):
+            for second in (-1, 0, 9, 10, 29, 30):
+                await _done(deployment.node, who, at=NOW + second * SECOND)
+        figures = RunFigureRepository(scope)
+
+        assert await deployment.other.read(lambda tx: figures.accepted(tx, SPAN)) == {0: 4, 1: 2, 2: 2}
+        assert await deployment.other.read(lambda tx: figures.waits(tx, SPAN)) == {}
+        assert await deployment.other.read(lambda tx: figures.ended(tx, SPAN)) == {}
+
+    async def test_ends_are_counted_by_state_when_they_were(self, deployment: Deployment, scope: Scope) -> None:
+        """However long before the run was accepted."""
+        before = NOW - 3600 * SECOND
+        for second, state in ((0, S.COMPLETED), (1, S.COMPLETED), (1, S.FAILED), (15, S.DEAD), (30, S.FAILED)):
+            await _done(
+                deployment.node, scope, at=before, started_at=before, ended_at=NOW + second * SECOND, state=state
+            )
+        await _done(deployment.node, scope, at=before, started_at=before)
+        figures = RunFigureRepository(scope)
+
+        assert await deployment.other.read(lambda tx: figures.ended(tx, SPAN)) == {
+            0: {S.COMPLETED: 2, S.FAILED: 1},
+            1: {S.DEAD: 1},
+        }
+        assert await deployment.other.read(lambda tx: figures.accepted(tx, SPAN)) == {}
+
+    async def test_percentiles_are_those_of_the_nearest_rank(self, deployment: Deployment, scope: Scope) -> None:
+        """Of twenty runs that waited 1 to 20 seconds, the tenth and the nineteenth; what never began is not timed."""
+        for wait in range(1, 21):
+            at = NOW + SECOND
+            await _done(deployment.node, scope, at=at, started_at=at + wait * SECOND, ended_at=NOW + 25 * SECOND)
+        await _done(deployment.node, scope, at=NOW + SECOND)
+        await _done(deployment.node, scope, at=NOW + 11 * SECOND, started_at=NOW + 12 * SECOND)
+        figures = RunFigureRepository(scope)
+
+        waits = await deployment.other.read(lambda tx: figures.waits(tx, SPAN))
+        durations = await deployment.other.read(lambda tx: figures.durations(tx, SPAN))
+
+        assert waits == {
+            0: Times(p50=10 * SECOND, p95=19 * SECOND),
+            1: Times(p50=SECOND, p95=SECOND),
+        }
+        # They began 2 to 21 seconds after NOW, and ended 25 seconds after it.
+        assert durations == {2: Times(p50=13 * SECOND, p95=22 * SECOND)}
+
+    async def test_a_run_that_was_taken_up_again_counts_from_its_first_start(
+        self, deployment: Deployment, scope: Scope
+    ) -> None:
+        """Its state says when it was taken up last."""
+        run = await add_run(deployment.node, scope, at=NOW)
+        await claim(deployment.node, run.ref, at=NOW + 2 * SECOND)
+        await deployment.node.write(lambda tx: move(tx, scope, run.id, S.PENDING, at=NOW + 5 * SECOND))
+        await claim(deployment.node, run.ref, at=NOW + 9 * SECOND)
+        await deployment.node.write(lambda tx: move(tx, scope, run.id, S.FAILED, at=NOW + 12 * SECOND))
+        figures = RunFigureRepository(scope)
+
+        waits = await deployment.other.read(lambda tx: figures.waits(tx, SPAN))
+        durations = await deployment.other.read(lambda tx: figures.durations(tx, SPAN))
+
+        assert waits == {0: Times(p50=2 * SECOND, p95=2 * SECOND)}
+        assert durations == {1: Times(p50=10 * SECOND, p95=10 * SECOND)}
+
+    async def test_tokens_count_where_they_were_used(self, deployment: Deployment, scope: Scope) -> None:
+        """Of everybody in the tenant."""
+        colleague, foreign = await newcomer(deployment.node, tenant_id=scope.tenant_id), await newcomer(deployment.node)
+
+        async def work(tx: Transaction) -> None:
+            for who in (scope, colleague, foreign):
+                for second in (-1, 0, 9, 25, 30):
+                    usage = Usage(input_tokens=2**40, output_tokens=1)
+                    await UsageRepository(who).record(
+                        tx, RunId.new(), agent="a", model="m", step=1, usage=usage, at=NOW + second * SECOND
+                    )
+
+        await deployment.node.write(work)
+
+        found = await deployment.other.read(lambda tx: RunFigureRepository(scope).tokens(tx, SPAN))
+
+        assert found == {0: Tokens(input=2**42, output=4), 2: Tokens(input=2**41, output=2)}
