@@ -25,6 +25,7 @@ class Permission(StrEnum):
     TOOLS_EXTERNAL = "tools:external"
     ADMIN_USERS = "admin:users"
     ADMIN_RUNS = "admin:runs"
+    ADMIN_RUNS_CANCEL = "admin:runs_cancel"
     ADMIN_REPAIRS = "admin:repairs"
     ADMIN_TENANT = "admin:tenant"
     ADMIN_AUDIT = "admin:audit"

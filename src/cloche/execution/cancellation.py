@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from cloche.bus.local import Bus
 from cloche.clock import Clock
 from cloche.domain.events import Receipt
+from cloche.domain.permissions import Permission
 from cloche.domain.runs import ExecutionState, Run, RunRef
 from cloche.domain.scope import Scope
 from cloche.events.log import EventLog
 from cloche.execution.endings import RunEndings
 from cloche.ids import RunId, ThreadId
+from cloche.storage.audit import AuditRepository
 from cloche.storage.database import Database, Transaction
 from cloche.storage.runs import RunRepository
+from cloche.storage.tenant_runs import TenantRunRepository
 
 _AT_WORK = frozenset({ExecutionState.STARTING, ExecutionState.RUNNING})
 
@@ -51,6 +54,34 @@ class Cancellation:
         async def work(tx: Transaction) -> ExecutionState:
             run = await RunRepository(scope).get(tx, run_id)
             cancelled = await self.cancel_in(tx, scope, run, reason=reason)
+            tx.after_commit(lambda: self._after(run, cancelled))
+            return cancelled.state
+
+        return await self._database.write(work)
+
+    async def cancel_for_owner(self, scope: Scope, run_id: RunId, *, reason: str) -> ExecutionState:
+        """Like ``cancel``, of the run of anybody in the scope's tenant; who did it, and why, is in the audit trail.
+
+        A run that is over stays as it is, and nothing is in the trail.
+
+        Raises:
+            PermissionDeniedError: the scope lacks ``admin:runs_cancel``.
+            NotFoundError: the tenant has no such run.
+        """
+        scope.require(Permission.ADMIN_RUNS_CANCEL)
+
+        async def work(tx: Transaction) -> ExecutionState:
+            run = (await TenantRunRepository(scope).get(tx, run_id)).run
+            owner = Scope(tenant_id=scope.tenant_id, user_id=run.ref.user_id)
+            cancelled = await self.cancel_in(tx, owner, run, reason=reason)
+            if not run.state.is_terminal:
+                await AuditRepository(scope).append(
+                    tx,
+                    "run.cancelled",
+                    target=str(run_id),
+                    at=self._clock.now(),
+                    detail={"user_id": str(run.ref.user_id), "state": str(run.state), "reason": reason},
+                )
             tx.after_commit(lambda: self._after(run, cancelled))
             return cancelled.state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -294,3 +295,44 @@ async def test_a_log_that_begins_later_says_so_and_an_event_that_is_not_known_is
         (4, "agent_thinking", {}),
     ]
     assert not (await admin.see(f"/v1/admin/runs/{run_id}/events?after=2"))["trimmed"]
+
+
+async def test_an_administrator_stops_anybody_s_run_and_the_trail_says_who_and_why(admin: Any, ada: Any, world: World):
+    async def forever(run: AgentRun) -> None:
+        await run.think("looking")
+        await asyncio.get_running_loop().create_future()
+
+    world.programs.add("agent", forever)
+    sent = await ada.make("/v1/messages", 202, text="hello")
+    accepted = Accepted(**{name: sent[name] for name in ("thread_id", "message_id", "run_id", "seq")})
+    await world.until(ada.scope, accepted, "agent_thinking")
+
+    answer = await admin.make(f"/v1/admin/runs/{sent['run_id']}/cancel", 202, reason="it cost too much")
+    events = await world.until(ada.scope, accepted)
+    again = await admin.make(f"/v1/admin/runs/{sent['run_id']}/cancel", 202)
+
+    lines = (await admin.see("/v1/admin/audit?limit=10"))["items"]
+    assert answer == {"run_id": sent["run_id"], "state": "cancelling"}
+    assert events[-1].type == "agent_cancelled"
+    assert again["state"] == "cancelled"
+    (line,) = [line for line in lines if line["action"] == "run.cancelled"]
+    assert (line["actor"], line["target"]) == (str(admin.scope.user_id), sent["run_id"])
+    assert line["detail"]["user_id"] == str(ada.scope.user_id)
+    assert (line["detail"]["reason"], line["detail"]["state"]) == ("it cost too much", "running")
+
+
+async def test_a_run_that_waits_is_cancelled_at_once_and_its_approval_with_it(
+    admin: Any, ada: Any, bob: Any, eve: Any, say: Callable[..., Awaitable[str]]
+):
+    run_id = await say(ada, "pay", "approval_requested")
+    refused = [await person.post(f"/v1/admin/runs/{run_id}/cancel") for person in (bob, eve)]
+    too_long = await admin.post(f"/v1/admin/runs/{run_id}/cancel", json={"reason": "x" * 201})
+
+    answer = await admin.make(f"/v1/admin/runs/{run_id}/cancel", 202)
+
+    assert [one.status_code for one in refused] == [403, 404]
+    assert too_long.status_code == 400
+    assert answer["state"] == "cancelled"
+    assert (await ada.see(f"/v1/runs/{run_id}"))["failure"]["message"] == "an administrator cancelled the run"
+    assert (await ada.see("/v1/approvals"))["items"] == []
+    assert [one["state"] for one in (await admin.see(f"/v1/admin/runs/{run_id}"))["approvals"]] == ["cancelled"]

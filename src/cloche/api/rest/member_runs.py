@@ -10,6 +10,7 @@ from fastapi import Query
 from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery, path_id, query_id
 from cloche.api.wire.access import requires
 from cloche.api.wire.member_runs import (
+    MemberCancelBody,
     MemberEventPage,
     MemberRunPage,
     RunStory,
@@ -19,6 +20,7 @@ from cloche.api.wire.member_runs import (
     run_story_answer,
 )
 from cloche.api.wire.parts import EdgeParts
+from cloche.api.wire.runs import CancelledAnswer
 from cloche.domain.permissions import Permission
 from cloche.domain.runs import ExecutionState
 from cloche.errors import InvalidInputError
@@ -41,6 +43,7 @@ class MemberRunRoutes:
 
     def __init__(self, services: EdgeParts) -> None:
         self._database = services.database
+        self._cancellation = services.cancellation
         self._clock = services.clock
 
     def table(self) -> list[Endpoint]:
@@ -51,6 +54,9 @@ class MemberRunRoutes:
             Endpoint(method="GET", path=runs, run=self.list_member_runs, answer=MemberRunPage),
             Endpoint(method="GET", path=one, run=self.get_member_run, answer=RunStoryAnswer),
             Endpoint(method="GET", path=f"{one}/events", run=self.list_member_events, answer=MemberEventPage),
+            Endpoint(
+                method="POST", path=f"{one}/cancel", run=self.cancel_member_run, answer=CancelledAnswer, status=202
+            ),
         ]
 
     @requires(Permission.ADMIN_RUNS)
@@ -127,3 +133,15 @@ class MemberRunRoutes:
             )
 
         return await self._database.read(work)
+
+    @requires(Permission.ADMIN_RUNS_CANCEL)
+    async def cancel_member_run(
+        self, caller: Admitted, run_id: str, body: MemberCancelBody | None = None
+    ) -> CancelledAnswer:
+        """Cancel anybody's run, in any state, as its owner would.
+
+        It is a line in the audit trail with its reason, unless the run was over, which stays as it is.
+        """
+        wanted, reason = path_id(RunId, run_id), (body or MemberCancelBody()).reason
+        state = await self._cancellation.cancel_for_owner(caller.scope, wanted, reason=reason)
+        return CancelledAnswer(run_id=wanted, state=state)

@@ -10,7 +10,7 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from cloche.api.wire.runs import UsageShape, usage_shape
-from cloche.api.wire.shapes import Moment, seconds_between
+from cloche.api.wire.shapes import Moment, RequestBody, seconds_between
 from cloche.clock import from_micros
 from cloche.domain.approvals import ApprovalState
 from cloche.domain.event_metadata import shown_of
@@ -20,6 +20,12 @@ from cloche.domain.steps import StepKind, StepState
 from cloche.events.codec import decode
 from cloche.storage.run_stories import ApprovalStory, EventRow, ExecutionStory, StepStory
 from cloche.storage.tenant_runs import LastEvent, MemberRun, OpenQuestion
+
+
+class MemberCancelBody(RequestBody):
+    """Why somebody's run is cancelled, for the audit trail; the owner reads it where the run ends at once."""
+
+    reason: str = Field(default="an administrator cancelled the run", min_length=1, max_length=200)
 
 
 class OwnerAnswer(BaseModel):
