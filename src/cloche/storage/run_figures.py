@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from cloche.clock import to_micros
+from cloche.clock import from_micros, to_micros
 from cloche.domain.runs import ExecutionState
 from cloche.domain.scope import Scope
+from cloche.ids import RunId
 from cloche.storage.database import Param, Transaction
 
 MAX_COUNTED = 100_000
@@ -60,6 +61,17 @@ class _TimesRow(NamedTuple):
     p95: int
 
 
+class _FailureRow(NamedTuple):
+    code: str
+    agent: str
+    state: str
+    runs: int
+    retryable: int
+    last_at: int
+    last_run_id: str
+    total: int
+
+
 class _TokensRow(NamedTuple):
     place: int
     input_tokens: int
@@ -80,6 +92,19 @@ class Tokens:
 
     input: int = 0
     output: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureGroup:
+    """Runs that ended in the same way for the same reason. ``is_retryable``: of any of them the same may succeed later."""
+
+    code: str
+    agent: str
+    state: ExecutionState
+    runs: int
+    is_retryable: bool
+    last_at: datetime
+    last_run_id: RunId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +157,29 @@ class RunFigureRepository:
         )
         return {row.place: Tokens(input=row.input_tokens, output=row.output_tokens) for row in rows}
 
+    async def failures(self, tx: Transaction, *, since: datetime, limit: int) -> tuple[list[FailureGroup], int]:
+        """Why runs ended in failure, in a timeout or dead since then, the most frequent first; and how many did in all.
+
+        At most ``limit`` groups, of the first ``MAX_COUNTED`` such runs.
+        """
+        rows = await tx.fetch(
+            _FailureRow,
+            "SELECT code, agent, state, runs, retryable, last_at, id, total FROM (SELECT code, agent, state, id, "
+            "COUNT(*) OVER (PARTITION BY code, agent, state) AS runs, "
+            "MAX(retryable) OVER (PARTITION BY code, agent, state) AS retryable, ended_at AS last_at, "
+            "COUNT(*) OVER () AS total, "
+            "ROW_NUMBER() OVER (PARTITION BY code, agent, state ORDER BY ended_at DESC, id DESC) AS rank "
+            "FROM (SELECT COALESCE(failure_code, state) AS code, agent, state, id, ended_at, "
+            "COALESCE(failure_retryable, 0) AS retryable FROM runs WHERE tenant_id = ? AND ended_at >= ? "
+            "AND state IN ('dead', 'failed', 'timeout') LIMIT ?) AS bad) AS grouped "
+            "WHERE rank = 1 ORDER BY runs DESC, last_at DESC, id LIMIT ?",
+            self._tenant,
+            to_micros(since),
+            MAX_COUNTED,
+            limit,
+        )
+        return [_failure(row) for row in rows], rows[0].total if rows else 0
+
     def _limits(self, span: Span) -> tuple[Param, ...]:
         since, until = to_micros(span.since), to_micros(span.until)
         return since, span.piece // _MICROSECOND, self._tenant, since, until, MAX_COUNTED + 1
@@ -139,3 +187,15 @@ class RunFigureRepository:
 
 def _times(rows: list[_TimesRow]) -> Mapping[int, Times]:
     return {row.place: Times(p50=row.p50 * _MICROSECOND, p95=row.p95 * _MICROSECOND) for row in rows}
+
+
+def _failure(row: _FailureRow) -> FailureGroup:
+    return FailureGroup(
+        code=row.code,
+        agent=row.agent,
+        state=ExecutionState(row.state),
+        runs=row.runs,
+        is_retryable=bool(row.retryable),
+        last_at=from_micros(row.last_at),
+        last_run_id=RunId(row.last_run_id),
+    )

@@ -22,7 +22,7 @@ _SHAPES: dict[tuple[str, str], str] = {
     ("runs", "runs_live"): "200 20 2 1 1",
     ("runs", "runs_by_id"): "2000000 200000 1",
     ("runs", "runs_by_agent"): "2000000 200000 20000 1 1",
-    ("runs", "runs_ended"): "2000000 200000 1",
+    ("runs", "runs_ended"): "2000000 200000 1 1",
     ("runs", "runs_not_well"): "100000 10000 1 1",
     ("executions", "sqlite_autoindex_executions_1"): "2000000 200000 2000 1 1",
     ("steps", "sqlite_autoindex_steps_1"): "8000000 800000 8000 4 1",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cloche.agents.function import AgentRun
 from cloche.api.wire.parts import Check
 from cloche.execution.intake import Accepted
 from cloche.ids import RunId
@@ -128,3 +129,29 @@ async def test_a_time_with_too_many_runs_is_refused(
     assert at_most.status_code == 200
     for answer in (accepted, ended):
         assert (answer.status_code, answer.json()["error"]["details"]) == (400, {"place": "query.since", "limit": 2})
+
+
+async def test_failures_are_told_by_their_code_and_never_by_what_was_said(
+    admin: Any, ada: Any, bob: Any, eve: Any, world: World
+):
+    async def agent(run: AgentRun) -> None:
+        raise RuntimeError("xylophone")
+
+    world.programs.add("agent", agent)
+    runs = [await run_of(person, world) for person in (ada, bob, eve)]
+
+    answer = await admin.get("/v1/admin/failures")
+    later = await admin.see("/v1/admin/failures?since=2999-01-01T00:00:00Z")
+
+    (line,) = answer.json()["items"]
+    assert (line["code"], line["agent"], line["state"]) == ("agent_failed", "agent", "failed")
+    assert (line["runs"], line["retryable"], line["last_run_id"]) == (2, False, runs[1])
+    assert answer.json()["total"] == 2
+    assert "xylophone" not in answer.text
+    assert (later["items"], later["total"]) == ([], 0)
+
+
+async def test_failures_of_long_ago_are_not_looked_for(admin: Any):
+    answer = await admin.get("/v1/admin/failures?since=2020-01-01T00:00:00Z")
+
+    assert (answer.status_code, answer.json()["error"]["details"]) == (400, {"place": "query.since", "limit": 31})

@@ -11,9 +11,11 @@ from cloche.api.rest.route import Admitted, Endpoint
 from cloche.api.rest.system import readiness_of
 from cloche.api.wire.access import requires
 from cloche.api.wire.operations import (
+    FailuresAnswer,
     OperationsAnswer,
     Throughput,
     ThroughputAnswer,
+    failure_line,
     model_state_answer,
     node_answer,
     throughput_answer,
@@ -25,10 +27,13 @@ from cloche.domain.permissions import Permission
 from cloche.domain.runs import ExecutionState
 from cloche.errors import InvalidInputError
 from cloche.storage.database import Transaction
+from cloche.storage.pages import MAX_LIMIT
 from cloche.storage.run_figures import MAX_COUNTED, RunFigureRepository, Span
 from cloche.storage.tenant_runs import TenantRunRepository
 
 THROUGHPUT_PERIOD = timedelta(hours=1)
+FAILURES_PERIOD = timedelta(days=1)
+MAX_FAILURES_PERIOD = timedelta(days=31)
 MAX_BUCKETS = 500
 MAX_BUCKET_S = 7 * 24 * 3600
 
@@ -46,6 +51,7 @@ class OperationRoutes:
         return [
             Endpoint(method="GET", path="/v1/admin/operations", run=self.get_operations, answer=OperationsAnswer),
             Endpoint(method="GET", path="/v1/admin/throughput", run=self.get_throughput, answer=ThroughputAnswer),
+            Endpoint(method="GET", path="/v1/admin/failures", run=self.list_failures, answer=FailuresAnswer),
         ]
 
     @requires(Permission.ADMIN_RUNS)
@@ -102,6 +108,24 @@ class OperationRoutes:
             )
 
         return throughput_answer(span, await self._database.read(work))
+
+    @requires(Permission.ADMIN_RUNS)
+    async def list_failures(
+        self, caller: Admitted, since: Annotated[Instant | None, Query(description="a day ago")] = None
+    ) -> FailuresAnswer:
+        """List why the tenant's runs ended in failure, in a timeout or dead, by code, agent and state.
+
+        The most frequent first, at most a hundred reasons; of at most the last 31 days.
+        """
+        now, figures = self._clock.now(), RunFigureRepository(caller.scope)
+        start = now - FAILURES_PERIOD if since is None else since
+        if now - start > MAX_FAILURES_PERIOD:
+            days = MAX_FAILURES_PERIOD.days
+            raise InvalidInputError(
+                f"since must be within the last {days} days", details={"place": "query.since", "limit": days}
+            )
+        groups, total = await self._database.read(lambda tx: figures.failures(tx, since=start, limit=MAX_LIMIT))
+        return FailuresAnswer(since=start, items=[failure_line(group) for group in groups], total=total)
 
     def _span(self, since: datetime | None, piece: timedelta) -> Span:
         """Pieces begin at whole multiples of their length, so that the same one has the same beginning tomorrow."""

@@ -13,7 +13,7 @@ from cloche.api.wire.parts import NodeState
 from cloche.api.wire.shapes import Moment, seconds_between
 from cloche.domain.runs import ExecutionState
 from cloche.llm.probe import ProbeResult
-from cloche.storage.run_figures import Span, Times, Tokens
+from cloche.storage.run_figures import FailureGroup, Span, Times, Tokens
 
 
 class NodeAnswer(BaseModel):
@@ -84,6 +84,26 @@ class ThroughputAnswer(BaseModel):
     items: list[ThroughputLine]
 
 
+class FailureLine(BaseModel):
+    """Runs that ended in the same way for the same reason; what an agent or a tool said about it is their owners'."""
+
+    code: str
+    agent: str
+    state: ExecutionState
+    runs: int
+    retryable: bool = Field(description="whether the same may succeed later, of any of them")
+    last_at: Moment
+    last_run_id: str
+
+
+class FailuresAnswer(BaseModel):
+    """Why runs did not end well, the most frequent reason first; ``total`` is how many runs."""
+
+    since: Moment
+    items: list[FailureLine]
+    total: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
     """What was counted in a span, by the number of the piece."""
@@ -122,6 +142,19 @@ def _line(span: Span, found: Throughput, place: int) -> ThroughputLine:
 def _times(found: Times | None) -> TimesAnswer | None:
     millisecond = timedelta(milliseconds=1)
     return found and TimesAnswer(p50=found.p50 / millisecond, p95=found.p95 / millisecond)
+
+
+def failure_line(group: FailureGroup) -> FailureLine:
+    """The group as the wire shows one."""
+    return FailureLine(
+        code=group.code,
+        agent=group.agent,
+        state=group.state,
+        runs=group.runs,
+        retryable=group.is_retryable,
+        last_at=group.last_at,
+        last_run_id=group.last_run_id,
+    )
 
 
 def node_answer(node: NodeState, now: datetime) -> NodeAnswer:

@@ -268,6 +268,7 @@ RUN_FIGURES: Mapping[str, Call] = {
     "ended": lambda tx, scope, names: RunFigureRepository(scope).ended(tx, SPAN),
     "durations": lambda tx, scope, names: RunFigureRepository(scope).durations(tx, SPAN),
     "tokens": lambda tx, scope, names: RunFigureRepository(scope).tokens(tx, SPAN),
+    "failures": lambda tx, scope, names: RunFigureRepository(scope).failures(tx, since=NOW, limit=100),
 }
 RUN_STORIES: Mapping[str, Call] = {
     "executions": lambda tx, scope, names: RunStoryRepository(scope).executions(tx, _member_run(scope, names)),

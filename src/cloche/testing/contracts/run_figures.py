@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cloche.domain.runs import ExecutionState
+from cloche.domain.runs import ExecutionState, Failure
 from cloche.domain.scope import Scope
 from cloche.domain.usage import Usage
 from cloche.ids import RunId
@@ -12,7 +12,7 @@ from cloche.storage.database import Database, Transaction
 from cloche.storage.run_figures import RunFigureRepository, Span, Times, Tokens
 from cloche.storage.usage import UsageRepository
 from cloche.testing.contracts.deployment import Deployment
-from cloche.testing.contracts.population import NOW, SECOND, add_run, claim, move, newcomer
+from cloche.testing.contracts.population import NOW, SECOND, add_run, claim, move, move_to, newcomer
 
 S = ExecutionState
 SPAN = Span(since=NOW, until=NOW + 30 * SECOND, piece=10 * SECOND)
@@ -126,3 +126,41 @@ class TestRunFigures:
         found = await deployment.other.read(lambda tx: RunFigureRepository(scope).tokens(tx, SPAN))
 
         assert found == {0: Tokens(input=2**42, output=4), 2: Tokens(input=2**41, output=2)}
+
+    async def test_failures_are_grouped_by_reason_agent_and_state(self, deployment: Deployment, scope: Scope) -> None:
+        """The most frequent first, each with its last run; what went well or was cancelled is none."""
+        colleague, foreign = await newcomer(deployment.node, tenant_id=scope.tenant_id), await newcomer(deployment.node)
+        begun = NOW - SECOND
+
+        async def fails(who: Scope, second: int, state: ExecutionState, code: str | None, *, retryable: bool) -> RunId:
+            run_id = await _done(deployment.node, who, at=begun, started_at=begun)
+            if state is S.CANCELLED:
+                await move_to(deployment.node, who, run_id, S.CANCELLING)
+            failure = None if code is None else Failure(code=code, message="what was said", retryable=retryable)
+            await deployment.node.write(
+                lambda tx: move(tx, who, run_id, state, at=NOW + second * SECOND, failure=failure)
+            )
+            return run_id
+
+        await fails(scope, -1, S.FAILED, "tool_failed", retryable=False)
+        await fails(scope, 0, S.FAILED, "model_unavailable", retryable=False)
+        last = await fails(colleague, 5, S.FAILED, "model_unavailable", retryable=True)
+        dead = await fails(scope, 4, S.DEAD, "attempts_exhausted", retryable=True)
+        lost = await fails(scope, 3, S.TIMEOUT, None, retryable=False)
+        await fails(scope, 2, S.CANCELLED, "run_cancelled", retryable=True)
+        await fails(foreign, 2, S.FAILED, "tool_failed", retryable=True)
+        await _done(deployment.node, scope, at=begun, started_at=begun, ended_at=NOW)
+        figures = RunFigureRepository(scope)
+
+        found, total = await deployment.other.read(lambda tx: figures.failures(tx, since=NOW, limit=100))
+        first, _ = await deployment.other.read(lambda tx: figures.failures(tx, since=NOW, limit=1))
+        later = await deployment.other.read(lambda tx: figures.failures(tx, since=NOW + 6 * SECOND, limit=1))
+
+        assert [(one.code, one.state, one.runs, one.is_retryable, one.last_run_id) for one in found] == [
+            ("model_unavailable", S.FAILED, 2, True, last),
+            ("attempts_exhausted", S.DEAD, 1, True, dead),
+            ("timeout", S.TIMEOUT, 1, False, lost),
+        ]
+        assert found[0].last_at == NOW + 5 * SECOND
+        assert {one.agent for one in found} == {"gardener"}
+        assert (total, first, later) == (4, found[:1], ([], 0))

@@ -19,7 +19,7 @@ def _index_where(name: str, table: str, columns: list[str], condition: str) -> N
 def upgrade() -> None:
     op.create_index("runs_by_id", "runs", ["tenant_id", "id"])
     op.create_index("runs_by_agent", "runs", ["tenant_id", "agent", "created_at", "id"])
-    _index_where("runs_ended", "runs", ["tenant_id", "ended_at"], "ended_at IS NOT NULL")
+    _index_where("runs_ended", "runs", ["tenant_id", "ended_at", "state"], "ended_at IS NOT NULL")
     _index_where(
         "runs_not_well",
         "runs",
