@@ -190,6 +190,12 @@ export interface ApprovalResolvedEvent {
   trace_id?: string | null;
 }
 
+/** How many open approvals the user may decide now, one's own and those given to one. */
+export interface ApprovalsChanged {
+  notice: "approvals_changed";
+  pending: number;
+}
+
 /** Say who you are: the first frame where no credential came with the upgrade, later to stay beyond a token's end. */
 export interface Auth {
   op: "auth";
@@ -367,6 +373,7 @@ export interface Refused {
 export interface RunQueued {
   position: number;
   reason: "accepted" | "approval_pending" | "interrupting" | "thread_busy";
+  retry_of?: string | null;
 }
 
 /** A run was accepted. `position` counts the live runs of the thread before it; 0 starts at once. */
@@ -516,6 +523,19 @@ export interface TextPart {
   text: string;
 }
 
+/** A thread as a list of threads shows it. */
+export interface ThreadState {
+  thread_id: string;
+  title: string;
+  status: string;
+  head_seq: number;
+  read_seq: number;
+  unread: boolean;
+  updated_at: string;
+  archived: boolean;
+  deleted: boolean;
+}
+
 /** The thread's title or status changed. */
 export interface ThreadUpdated {
   title: string;
@@ -533,6 +553,12 @@ export interface ThreadUpdatedEvent {
   execution_id?: string | null;
   agent?: string | null;
   trace_id?: string | null;
+}
+
+/** Threads of the user, as they are now, of which a list shows something else than before. */
+export interface ThreadsChanged {
+  notice: "threads_changed";
+  threads: ThreadState[];
 }
 
 /** A tool call ended: `ok` with `result`, or not with `error`. */
@@ -606,10 +632,22 @@ export interface Unsubscribe {
   thread_id: string;
 }
 
+/** Hear of them no more. */
+export interface Unwatch {
+  op: "unwatch";
+  ref?: string | number | null;
+}
+
 /** Tokens and calls, added up. Counts are the provider's own. */
 export interface Usage {
   input_tokens: number;
   output_tokens: number;
   model_calls: number;
   tool_calls: number;
+}
+
+/** Hear of your threads and approvals as a list shows them, whichever threads you follow. */
+export interface Watch {
+  op: "watch";
+  ref?: string | number | null;
 }

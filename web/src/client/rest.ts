@@ -1,6 +1,6 @@
 // Written by `make docs` from the server's contracts: change the code, not this file.
 
-/** The message is durable and its run will be executed. `seq` is the event that tells of the message. */
+/** The message is durable and its run will be executed. `seq` is the run's first event. */
 export interface AcceptedAnswer {
   thread_id: string;
   message_id: string;
@@ -73,6 +73,31 @@ export interface AuditPage {
   next_cursor: string | null;
 }
 
+/** A thread that goes on from the middle of another one. */
+export interface BranchAnswer {
+  thread_id: string;
+  title: string;
+  branched_from: BranchPointAnswer;
+  created_at: string;
+}
+
+/** Before which message a branch begins, and what it is called: as its origin when that is left out. */
+export interface BranchBody {
+  message_id: string;
+  title?: string | null;
+}
+
+/** Branches, the oldest first. */
+export interface BranchList {
+  items: BranchAnswer[];
+}
+
+/** Where a branch begins: before that message of that thread. */
+export interface BranchPointAnswer {
+  thread_id: string;
+  message_id: string;
+}
+
 /** Who is signed in in this browser, what that person may do, and what the page sends with every change. */
 export interface BrowserSessionAnswer {
   user: UserAnswer;
@@ -126,6 +151,16 @@ export interface ErrorFacts {
   request_id: string;
 }
 
+/** One attempt at a run. */
+export interface ExecutionAnswer {
+  execution_id: string;
+  epoch: number;
+  worker_id: string;
+  state: string;
+  started_at: string;
+  ended_at: string | null;
+}
+
 /** Where a run, or one execution of it, stands. */
 export type ExecutionState = "pending" | "starting" | "running" | "waiting" | "completing" | "cancelling" | "completed" | "failed" | "timeout" | "dead" | "cancelled";
 
@@ -134,6 +169,30 @@ export interface FailureAnswer {
   code: string;
   message: string;
   retryable: boolean;
+}
+
+/** Why a run did not complete; what an agent or a tool said about it is the owner's. */
+export interface FailureCodeAnswer {
+  code: string;
+  retryable: boolean;
+}
+
+/** Runs that ended in the same way for the same reason; what an agent or a tool said about it is their owners'. */
+export interface FailureLine {
+  code: string;
+  agent: string;
+  state: ExecutionState;
+  runs: number;
+  retryable: boolean;
+  last_at: string;
+  last_run_id: string;
+}
+
+/** Why runs did not end well, the most frequent reason first; `total` is how many runs. */
+export interface FailuresAnswer {
+  since: string;
+  items: FailureLine[];
+  total: number;
 }
 
 /** Rows that disagree about what happened, and what would be done about it. */
@@ -169,6 +228,13 @@ export interface HealthAnswer {
   version: string;
 }
 
+/** The newest event of a run that its log still has. */
+export interface LastEventAnswer {
+  seq: number;
+  type: string;
+  at: string;
+}
+
 /** An e-mail address with its password; the tenant's slug only where the two are right in several tenants. */
 export interface LoginBody {
   email: string;
@@ -191,6 +257,29 @@ export interface MemberBody {
   name?: string;
 }
 
+/** Why somebody's run is cancelled, for the audit trail; the owner reads it where the run ends at once. */
+export interface MemberCancelBody {
+  reason?: string;
+}
+
+/** An event of somebody's run. `shown` has the fields that are nobody's words; `bytes` is the size of it all. */
+export interface MemberEventAnswer {
+  seq: number;
+  type: string;
+  at: string;
+  execution_id: string | null;
+  agent: string | null;
+  bytes: number;
+  shown: Record<string, unknown>;
+}
+
+/** A run's events in order, from the first one that the log still has. */
+export interface MemberEventPage {
+  items: MemberEventAnswer[];
+  next_after: number | null;
+  trimmed: boolean;
+}
+
 /** The tenant's users, newest first. */
 export interface MemberPage {
   items: UserAnswer[];
@@ -201,19 +290,29 @@ export interface MemberPage {
 export interface MemberRunAnswer {
   id: string;
   user_id: string;
+  user: OwnerAnswer;
   thread_id: string;
   agent: string;
   agent_version: string;
   model: string;
   state: ExecutionState;
+  state_since: string;
+  age_s: number;
   attempt: number;
+  losses: number;
+  worker_id: string | null;
+  lease_until: string | null;
+  deadline_at: string | null;
+  last_event: LastEventAnswer | null;
+  waiting_for: WaitingAnswer | null;
+  failure: FailureCodeAnswer | null;
   failure_code: string | null;
   usage: UsageShape;
   created_at: string;
   state_times: Record<string, string>;
 }
 
-/** Runs of the tenant, newest first, and how many of all its runs are in each live state. */
+/** Runs of the tenant in the order that was asked for, and how many of all its runs are in each live state. */
 export interface MemberRunPage {
   items: MemberRunAnswer[];
   next_cursor: string | null;
@@ -251,11 +350,55 @@ export interface MessagePage {
 /** Who speaks. */
 export type MessageRole = "user" | "assistant";
 
+/** What is known of a model in use; `ok` is null while nothing is. */
+export interface ModelStateAnswer {
+  name: string;
+  ok: boolean | null;
+  detail: string;
+  latency_ms: number | null;
+  checked_at: string | null;
+}
+
+/** One process of the installation: how loaded it is, by all tenants together. */
+export interface NodeAnswer {
+  name: string;
+  version: string;
+  started_at: string;
+  uptime_s: number;
+  is_draining: boolean;
+  runs_working: number;
+  runs_concurrency: number;
+  queue_depth: number;
+  storage_waiting: number;
+  connections_open: number;
+  loop_lag_s: number;
+  loop_lag_max_s: number;
+  memory_bytes: number | null;
+}
+
 /** What a new message does on a thread that has a live run. */
 export type OnBusy = "enqueue" | "reject" | "interrupt";
 
 /** What a new message does on a thread whose run waits for an approval. */
 export type OnPendingApproval = "reject" | "enqueue" | "cancel_approval";
+
+/** What is going on now. `live` and `oldest_pending_s` are of the caller's tenant; the rest is everybody's. */
+export interface OperationsAnswer {
+  at: string;
+  nodes: NodeAnswer[];
+  live: Record<string, number>;
+  oldest_pending_s: number | null;
+  status: string;
+  checks: Record<string, CheckAnswer>;
+  models: ModelStateAnswer[];
+}
+
+/** Whose run it is. */
+export interface OwnerAnswer {
+  id: string;
+  email: string;
+  name: string;
+}
 
 /** A piece of a message. */
 export interface PartAnswer {
@@ -276,6 +419,11 @@ export interface PersonAnswer {
   email: string;
 }
 
+/** How far a thread was read: the number of an event, beyond the last one for all of it. */
+export interface ReadBody {
+  seq: number;
+}
+
 /** Whether the server can do its work now, and each thing that it needs for that. */
 export interface ReadinessAnswer {
   status: "ready" | "not_ready" | "draining";
@@ -290,6 +438,13 @@ export interface RefreshBody {
 /** Which finding shall be repaired. */
 export interface RepairBody {
   finding: string;
+}
+
+/** How a run is tried again. */
+export interface RetryBody {
+  client_message_id?: string | null;
+  on_busy?: OnBusy;
+  on_pending_approval?: OnPendingApproval;
 }
 
 /** A named set of permissions that a user has in a tenant. */
@@ -313,12 +468,70 @@ export interface RunAnswer {
   created_at: string;
   state_times: Record<string, string>;
   trace_id: string;
+  retry_of: string | null;
 }
+
+/** What a run asked of a person: not its question, not its arguments. */
+export interface RunApprovalAnswer {
+  approval_id: string;
+  tool: string;
+  state: ApprovalState;
+  created_at: string;
+  expires_at: string;
+  decided_at: string | null;
+}
+
+/** Newest first; or live ones by how long nothing happened, and behind them those that wait for a person. */
+export type RunOrder = "newest" | "stuck";
 
 /** Runs, newest first. */
 export interface RunPage {
   items: RunAnswer[];
   next_cursor: string | null;
+}
+
+/** A run with its attempts, its journal and its approvals. */
+export interface RunStoryAnswer {
+  id: string;
+  user_id: string;
+  user: OwnerAnswer;
+  thread_id: string;
+  agent: string;
+  agent_version: string;
+  model: string;
+  state: ExecutionState;
+  state_since: string;
+  age_s: number;
+  attempt: number;
+  losses: number;
+  worker_id: string | null;
+  lease_until: string | null;
+  deadline_at: string | null;
+  last_event: LastEventAnswer | null;
+  waiting_for: WaitingAnswer | null;
+  failure: FailureCodeAnswer | null;
+  failure_code: string | null;
+  usage: UsageShape;
+  created_at: string;
+  state_times: Record<string, string>;
+  request_id: string;
+  trace_id: string;
+  executions: ExecutionAnswer[];
+  steps: StepAnswer[];
+  approvals: RunApprovalAnswer[];
+}
+
+/** What was found, the newest first; at most one item for each thread. */
+export interface SearchAnswer {
+  items: SearchItem[];
+}
+
+/** A thread in which the words are. */
+export interface SearchItem {
+  thread: ThreadAnswer;
+  message_id: string | null;
+  role: MessageRole | null;
+  snippet: string;
 }
 
 /** A live sign-in; `used_at` is its last refresh. */
@@ -346,6 +559,26 @@ export interface SetUpBody {
   name?: string;
 }
 
+/** One journaled action, without what was asked in it and what came of it. */
+export interface StepAnswer {
+  index: number;
+  kind: StepKind;
+  name: string | null;
+  state: StepState;
+  reference: string;
+  code: string | null;
+  epoch: number;
+  started_at: string;
+  ended_at: string | null;
+  duration_ms: number | null;
+}
+
+/** What a step does. */
+export type StepKind = "model" | "tool" | "message" | "thought" | "approval" | "value";
+
+/** Whether a step has an outcome. A step that was started and has none ran when its worker went away. */
+export type StepState = "started" | "done" | "failed";
+
 /** Who owns the data and the limits. */
 export interface TenantAnswer {
   id: string;
@@ -370,9 +603,12 @@ export interface ThreadAnswer {
   epoch: number;
   first_seq: number;
   head_seq: number;
+  read_seq: number;
+  unread: boolean;
   created_at: string;
   updated_at: string;
   archived_at: string | null;
+  branched_from: BranchPointAnswer | null;
 }
 
 /** What a new thread is called, and what its owner wants to keep with it. */
@@ -396,9 +632,34 @@ export interface ThreadPatch {
 /** What a thread is doing: derived from its runs, never stored. */
 export type ThreadStatus = "idle" | "queued" | "running" | "waiting";
 
+/** The tenant's runs by time. Pieces in which nothing happened are there too. */
+export interface ThroughputAnswer {
+  since: string;
+  until: string;
+  bucket_s: number;
+  items: ThroughputLine[];
+}
+
+/** A piece of time that begins `at`. */
+export interface ThroughputLine {
+  at: string;
+  accepted: number;
+  ended: Record<string, number>;
+  wait_ms: TimesAnswer | null;
+  duration_ms: TimesAnswer | null;
+  input_tokens: number;
+  output_tokens: number;
+}
+
 /** A value that opens one live connection, offered as the subprotocol `ticket.<value>`. */
 export interface TicketAnswer {
   ticket: string;
+}
+
+/** What half of the runs, and 95 of 100 of them, did not exceed; exactly, by nearest rank. */
+export interface TimesAnswer {
+  p50: number;
+  p95: number;
 }
 
 /** An access token, the seconds that it is good for, and the token that gets the next one. */
@@ -450,4 +711,11 @@ export interface UserAnswer {
   role: string;
   status: string;
   created_at: string;
+}
+
+/** The approval that a run waits for: not its question. */
+export interface WaitingAnswer {
+  approval_id: string;
+  tool: string;
+  expires_at: string;
 }
