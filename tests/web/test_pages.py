@@ -77,6 +77,7 @@ async def test_a_file_that_a_browser_has_is_not_sent_again(pages: BuiltPages):
 
     assert plain.headers["etag"] != packed.headers["etag"]
     assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["content-security-policy"] == plain.headers["content-security-policy"]
     assert other.status_code == 200
 
 

@@ -139,7 +139,8 @@ def _answer(found: _File, asked: Headers, packed: bytes | None) -> Response:
     headers = {**found.headers, "ETag": tag, **({} if packed is None else {"Content-Encoding": "gzip"})}
     known = [one.strip().removeprefix("W/") for one in asked.get("if-none-match", "").split(",")]
     if tag in known:
-        return Response(status_code=304, headers={name: headers[name] for name in ("Cache-Control", "ETag", "Vary")})
+        # A browser takes these in place of those that it has kept, the policy among them.
+        return Response(status_code=304, headers=headers)
     return Response(found.body if packed is None else packed, headers=headers)
 
 
