@@ -239,7 +239,7 @@ def test_nothing_of_a_session_is_in_storage_or_address(server: ServerProcess, pe
 
     kept = ada.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])")
 
-    cookies = ada.page.context.cookies()
+    cookies: list[Any] = [*ada.page.context.cookies()]
     assert {cookie["name"] for cookie in cookies} == {"__Host-cloche_access", "__Host-cloche_refresh"}
     assert all(cookie["httpOnly"] and cookie["secure"] and cookie["sameSite"] == "Strict" for cookie in cookies)
     assert not any(cookie["value"] in kept for cookie in cookies)

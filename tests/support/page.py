@@ -54,6 +54,19 @@ drain_s = 0.5
 log_format = "json"
 """
 
+SETTINGS = ("profile", "password", "sessions", "usage", "data")
+SECTIONS = (
+    "runs",
+    "operations",
+    "throughput",
+    "errors",
+    "users",
+    "usage",
+    "approvals",
+    "doctor",
+    "audit",
+)
+
 _EXPECTED = re.compile(r"Failed to load resource|WebSocket connection to|ERR_CONNECTION|ERR_INTERNET|ERR_NETWORK|net::")
 
 

@@ -64,7 +64,7 @@ function OpenPalette() {
         aria-activedescendant={found.length === 0 ? undefined : `${id}-${at}`}
         placeholder="Where to, or what to do?"
         value={words}
-        autoFocus
+        data-focus=""
         onChange={(event) => {
           setWords(event.target.value);
           setAt(0);

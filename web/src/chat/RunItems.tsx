@@ -60,7 +60,7 @@ const EFFECTS: Readonly<Record<string, string>> = {
 function ToolCard({ item, actions }: { readonly item: ToolItem; readonly actions: ItemActions }) {
   const { approval } = item;
   return (
-    <section className={`tool tool-${item.state}`} aria-label={`Tool ${item.tool}, ${STATES[item.state]}`}>
+    <section className={`tool tool-${item.state}`} role="group" aria-label={`Tool ${item.tool}, ${STATES[item.state]}`}>
       <details open={item.state === "failed"}>
         <summary>
           <Icon name={item.state === "failed" ? "error" : "tool"} size={15} />
@@ -70,14 +70,14 @@ function ToolCard({ item, actions }: { readonly item: ToolItem; readonly actions
           <span className="tool-time">{timeOf(item)}</span>
         </summary>
         <div className="tool-body">
-          <h4>Arguments</h4>
-          <JsonView value={item.arguments} />
+          <p className="tool-part">Arguments</p>
+          <JsonView value={item.arguments} label="Arguments" />
           {item.result !== null && (
             <>
-              <h4>
+              <p className="tool-part">
                 Result <CopyButton text={() => JSON.stringify(item.result, null, 2)} label="Copy the result" />
-              </h4>
-              <JsonView value={item.result} />
+              </p>
+              <JsonView value={item.result} label="Result" />
             </>
           )}
         </div>
@@ -115,7 +115,7 @@ function ToolProgress({ item }: { readonly item: ToolItem }) {
 
 function SubagentCard({ item, actions }: { readonly item: SubagentItem; readonly actions: ItemActions }) {
   return (
-    <section className="subagent" aria-label={`Agent ${item.agent}, ${item.state}`}>
+    <section className="subagent" role="group" aria-label={`Agent ${item.agent}, ${item.state}`}>
       <p className="subagent-head">
         <Icon name="branch" size={15} />
         <strong>{item.agent}</strong>

@@ -23,8 +23,10 @@ export const TurnView = memo(function TurnView(props: {
 }) {
   const { turn, actions, isLast } = props;
   const { question, run } = turn;
+  const name = question === null ? "Answer" : `You: ${question.text.slice(0, 80)}`;
   return (
-    <article className="turn" aria-label={question === null ? "Answer" : `You: ${question.text.slice(0, 80)}`}>
+    <article className="turn" aria-label={name}>
+      <h2 className="visually-hidden">{name}</h2>
       {question !== null && <QuestionView question={question} actions={actions} isLive={isLive(run)} />}
       {run !== null && (
         <div className="answer">

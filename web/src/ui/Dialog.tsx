@@ -16,6 +16,8 @@ export function Dialog(props: {
     const shown = dialog.current;
     const before = document.activeElement;
     if (shown !== null && !shown.open) shown.showModal();
+    // The browser itself would begin with the first control, which is the one that closes.
+    shown?.querySelector<HTMLElement>("[data-focus]")?.focus();
     return () => {
       shown?.close();
       if (before instanceof HTMLElement && before.isConnected) before.focus();
@@ -37,9 +39,11 @@ export function Dialog(props: {
       <div className="dialog-inner">
         <header className={hideTitle ? "visually-hidden" : "dialog-head"}>
           <h2 id={titleId}>{title}</h2>
-          <button type="button" className="icon-button" aria-label="Close" onClick={onClose}>
-            <Icon name="close" />
-          </button>
+          {!hideTitle && (
+            <button type="button" className="icon-button" aria-label="Close" onClick={onClose}>
+              <Icon name="close" />
+            </button>
+          )}
         </header>
         {children}
       </div>

@@ -26,6 +26,7 @@ export function Field(props: {
         defaultValue={props.defaultValue}
         required={props.isRequired ?? false}
         autoFocus={props.hasFocus ?? false}
+        data-focus={props.hasFocus === true ? "" : undefined}
         aria-invalid={error !== null}
         aria-describedby={notes === "" ? undefined : notes}
       />

@@ -5,7 +5,7 @@ export function JsonView({ value, label = "Value" }: { readonly value: unknown; 
   const text = typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "null");
   const isCut = text.length > MOST_CHARACTERS;
   return (
-    <pre className="json" tabIndex={0} role="region" aria-label={label}>
+    <pre className="json" tabIndex={0} role="group" aria-label={label}>
       {isCut ? `${text.slice(0, MOST_CHARACTERS)}\n… ${text.length - MOST_CHARACTERS} characters more` : text}
     </pre>
   );

@@ -29,7 +29,7 @@ export const CodeBlock = memo(function CodeBlock(props: {
         <CopyButton text={code} label="Copy code" />
       </figcaption>
       {/* A region that scrolls is reached by the keyboard. */}
-      <pre tabIndex={0} role="region" aria-label={`Code, ${language === "" ? "text" : language}`}>
+      <pre tabIndex={0} role="group" aria-label={`Code, ${language === "" ? "text" : language}`}>
         {marked !== null && marked.code === code ? (
           <code dangerouslySetInnerHTML={{ __html: marked.html as string }} />
         ) : (

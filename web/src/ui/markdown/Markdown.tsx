@@ -34,7 +34,7 @@ const MarkdownBlock = memo(
     }
     const html = { __html: htmlOf(token) as string };
     if (token.type === "table") {
-      return <div className="md-table" tabIndex={0} role="region" aria-label="Table" dangerouslySetInnerHTML={html} />;
+      return <div className="md-table" tabIndex={0} role="group" aria-label="Table" dangerouslySetInnerHTML={html} />;
     }
     return <div className="md-block" dangerouslySetInnerHTML={html} />;
   },
