@@ -3,6 +3,7 @@ import { useParts } from "../app/parts";
 import { go, move, paths } from "../app/routes";
 import type { AcceptedAnswer, ThreadAnswer } from "../client/rest";
 import { Icon } from "../ui/Icon";
+import { preloadRichText } from "../ui/RichText";
 import { tellError } from "../ui/toasts";
 import { useStore } from "../ui/useStore";
 import { liveRuns, type Question, type RunView, type ThreadView } from "../view/model";
@@ -56,6 +57,7 @@ function KnownThread({ threadId }: { readonly threadId: string }) {
   const open = useMemo(() => new OpenThread(api, live, threadId), [api, live, threadId]);
   useEffect(() => {
     const mark = new ReadMark(api, open);
+    preloadRichText();
     void open.open();
     mark.open();
     return () => {

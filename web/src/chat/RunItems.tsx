@@ -2,7 +2,7 @@ import { memo } from "react";
 import { CopyButton } from "../ui/CopyButton";
 import { Icon } from "../ui/Icon";
 import { JsonView } from "../ui/JsonView";
-import { Markdown } from "../ui/markdown/Markdown";
+import { RichText } from "../ui/RichText";
 import { duration } from "../ui/time";
 import { useNow } from "../ui/useStore";
 import type { RunItem, RunView, SubagentItem, ThinkingItem, ToolItem } from "../view/model";
@@ -22,7 +22,7 @@ const Item = memo(function Item({ item, actions }: { readonly item: RunItem; rea
     case "thinking":
       return <Thinking item={item} />;
     case "text":
-      return <Markdown text={item.text} isWhole={item.isWhole} />;
+      return <RichText text={item.text} isWhole={item.isWhole} />;
     case "tool":
       return <ToolCard item={item} actions={actions} />;
     case "subagent":

@@ -1,6 +1,6 @@
 import { Store } from "../client/emitter";
+import { webAddress } from "./addresses";
 import { Dialog } from "./Dialog";
-import { webAddress } from "./markdown/html";
 import { useStore } from "./useStore";
 
 const asked = new Store<URL | null>(null);

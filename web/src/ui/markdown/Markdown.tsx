@@ -6,7 +6,7 @@ import { CodeBlock } from "./CodeBlock";
 import { htmlOf } from "./html";
 
 /** A text with Markdown in it, which may still grow. Blocks that stand are neither read nor drawn again. */
-export const Markdown = memo(function Markdown(props: { readonly text: string; readonly isWhole: boolean }) {
+const Markdown = memo(function Markdown(props: { readonly text: string; readonly isWhole: boolean }) {
   const { text, isWhole } = props;
   const reading = useRef<Reading>(NOTHING_READ);
   const blocks = useMemo((): readonly Block[] => {
@@ -23,6 +23,8 @@ export const Markdown = memo(function Markdown(props: { readonly text: string; r
     </div>
   );
 });
+
+export default Markdown;
 
 const MarkdownBlock = memo(
   function MarkdownBlock({ block, isWhole }: { readonly block: Block; readonly isWhole: boolean }) {

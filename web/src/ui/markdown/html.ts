@@ -1,5 +1,6 @@
 import DOMPurify from "dompurify";
 import { Marked, type Token, type Tokens } from "marked";
+import { WEB, webAddress } from "../addresses";
 
 const TAGS = [
   "a",
@@ -30,17 +31,6 @@ const TAGS = [
 const ATTRIBUTES = ["align", "aria-label", "class", "data-url", "href", "rel", "role", "start", "target", "title"];
 const isOurClass = (name: string): boolean =>
   name === "md-picture" || name === "md-task" || /^hljs-[\w -]+$/.test(name);
-const WEB = /^(?:https?:|mailto:)/i;
-
-/** Where a link or a picture may lead: the web and mail, nothing else. Null for everything that is none of these. */
-export function webAddress(href: string): URL | null {
-  try {
-    const url = new URL(href);
-    return WEB.test(url.protocol) ? url : null;
-  } catch {
-    return null;
-  }
-}
 
 const writer = new Marked({
   gfm: true,
