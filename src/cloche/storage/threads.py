@@ -211,6 +211,21 @@ class ThreadRepository:
         """
         await self._change(tx, thread_id, "deleted_at = ?", to_micros(at))
 
+    async def restore(self, tx: Transaction, thread_id: ThreadId, *, deleted_since: datetime) -> Thread:
+        """The thread, deleted at that time or later, is there again; one that is not deleted stays as it is.
+
+        Raises:
+            NotFoundError: this user has none of that id, or it was deleted earlier.
+        """
+        await tx.execute(
+            "UPDATE threads SET deleted_at = NULL WHERE tenant_id = ? AND user_id = ? AND id = ? AND deleted_at >= ?",
+            self._tenant,
+            self._user,
+            str(thread_id),
+            to_micros(deleted_since),
+        )
+        return await self.get(tx, thread_id)
+
     async def _change(
         self, tx: Transaction, thread_id: ThreadId, change: str, *params: int | str | bytes | None
     ) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from cloche.agents.function import AgentRun
+from cloche.clock import to_micros
 from cloche.domain.event_order import decoded
 from cloche.domain.events import ThreadUpdated
 from cloche.domain.runs import ExecutionState
@@ -217,3 +219,34 @@ async def test_a_read_mark_is_a_number_of_an_event(ada: Any, body: dict[str, obj
     refused = await ada.post(f"/v1/threads/{made['id']}/read", json=body)
 
     assert (refused.status_code, refused.json()["error"]["details"]["place"]) == (400, "$.seq")
+
+
+async def test_a_delete_is_taken_back_and_its_runs_stay_cancelled(ada: Any, echo: None):
+    sent = await ada.make("/v1/messages", 202, text="hello")
+    path = f"/v1/threads/{sent['thread_id']}"
+    await ada.delete(path)
+    gone = await ada.get(path)
+
+    restored = await ada.post(f"{path}/restore")
+    again = await ada.post(f"{path}/restore")
+
+    assert (gone.status_code, restored.status_code) == (404, 200)
+    assert restored.json() == again.json() == await ada.see(path)
+    assert restored.json()["status"] == "idle"
+    assert [thread["id"] for thread in (await ada.see("/v1/threads"))["items"]] == [sent["thread_id"]]
+    assert (await ada.see(f"/v1/runs/{sent['run_id']}"))["state"] == "cancelled"
+    assert len((await ada.see(f"{path}/messages"))["items"]) == 1
+
+
+@pytest.mark.parametrize(("hours", "status"), [(23, 200), (25, 404)])
+async def test_a_delete_is_taken_back_for_a_day(ada: Any, idle_world: World, hours: int, status: int):
+    made = await ada.make("/v1/threads")
+    await ada.delete(f"/v1/threads/{made['id']}")
+    at = to_micros(idle_world.clock.now() - timedelta(hours=hours))
+    await idle_world.database.write(
+        lambda tx: tx.execute("UPDATE threads SET deleted_at = ? WHERE id = ?", at, made["id"])
+    )
+
+    answer = await ada.post(f"/v1/threads/{made['id']}/restore")
+
+    assert answer.status_code == status

@@ -63,7 +63,7 @@ async def test_what_a_person_does_elsewhere_is_seen_in_the_list(
         made = (await http.post("/v1/threads", json={"title": "Garden"})).json()
         path = f"/v1/threads/{made['id']}"
         told = [await thread_notice(live)]
-        for step in ("title", "archive", "unarchive", "delete"):
+        for step in ("title", "archive", "unarchive", "delete", "restore"):
             if step == "title":
                 await http.patch(path, json={"title": "Glasshouse"})
             elif step == "delete":
@@ -91,6 +91,7 @@ async def test_what_a_person_does_elsewhere_is_seen_in_the_list(
         ("Glasshouse", True, False),
         ("Glasshouse", False, False),
         ("Glasshouse", False, True),
+        ("Glasshouse", False, False),
     ]
 
 

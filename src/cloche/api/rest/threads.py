@@ -18,6 +18,7 @@ from cloche.domain.scope import Scope
 from cloche.domain.threads import MAX_METADATA_BYTES, Thread, ThreadStatus, clean_title, status_of
 from cloche.errors import PayloadTooLargeError
 from cloche.events.codec import draft
+from cloche.events.retention import UNDO_TIME
 from cloche.ids import ThreadId
 from cloche.storage.database import Transaction
 from cloche.storage.pages import page_request
@@ -47,6 +48,7 @@ class ThreadRoutes:
             Endpoint(method="POST", path=f"{one}/archive", run=self.archive_thread, answer=ThreadAnswer),
             Endpoint(method="POST", path=f"{one}/unarchive", run=self.unarchive_thread, answer=ThreadAnswer),
             Endpoint(method="DELETE", path=one, run=self.delete_thread, status=204),
+            Endpoint(method="POST", path=f"{one}/restore", run=self.restore_thread, answer=ThreadAnswer),
         ]
 
     @requires(Permission.THREADS_WRITE)
@@ -148,6 +150,22 @@ class ThreadRoutes:
         for ref in await self._database.write(work):
             self._bus.signal_cancel(ref)
         return no_content()
+
+    @requires(Permission.THREADS_WRITE)
+    async def restore_thread(self, caller: Admitted, thread_id: str) -> ThreadAnswer:
+        """Take back the delete of a thread, within 24 hours.
+
+        Runs that were cancelled by the delete stay cancelled. A thread that is not deleted stays as it is.
+        """
+        wanted, scope = path_id(ThreadId, thread_id), caller.scope
+
+        async def work(tx: Transaction) -> ThreadAnswer:
+            since = self._clock.now() - UNDO_TIME
+            thread = await ThreadRepository(scope).restore(tx, wanted, deleted_since=since)
+            self._log.note_thread(tx, scope, wanted)
+            return await _answer(tx, scope, thread)
+
+        return await self._database.write(work)
 
     async def _archive(self, scope: Scope, thread_id: ThreadId, *, is_wanted: bool) -> ThreadAnswer:
         async def work(tx: Transaction) -> ThreadAnswer:

@@ -107,6 +107,7 @@ THREADS: Mapping[str, Call] = {
     "mark_read": lambda tx, scope, names: ThreadRepository(scope).mark_read(tx, names.thread, 1),
     "archive": lambda tx, scope, names: ThreadRepository(scope).archive(tx, names.thread, at=NOW),
     "delete": lambda tx, scope, names: ThreadRepository(scope).delete(tx, names.thread, at=NOW),
+    "restore": lambda tx, scope, names: ThreadRepository(scope).restore(tx, names.thread, deleted_since=NOW),
 }
 MESSAGES: Mapping[str, Call] = {
     "create": lambda tx, scope, names: MessageRepository(scope).create(

@@ -58,6 +58,7 @@ class TestThreads:
             lambda tx: threads.get(tx, missing),
             lambda tx: threads.update(tx, missing, at=NOW, title="a"),
             lambda tx: threads.mark_read(tx, missing, 1),
+            lambda tx: threads.restore(tx, missing, deleted_since=NOW),
             lambda tx: threads.archive(tx, missing, at=NOW),
             lambda tx: threads.delete(tx, missing, at=NOW),
         ]
@@ -112,6 +113,21 @@ class TestThreads:
         for work in refused:
             with pytest.raises(NotFoundError):
                 await deployment.node.write(work)
+
+    async def test_a_deleted_thread_comes_back_as_it_was(self, deployment: Deployment, scope: Scope) -> None:
+        """Until its time is over; and one that is not deleted stays as it is."""
+        thread_id = await add_thread(deployment.node, scope)
+        threads, before = ThreadRepository(scope), await _find(deployment.node, scope, thread_id)
+        await deployment.node.write(lambda tx: threads.delete(tx, thread_id, at=NOW))
+
+        with pytest.raises(NotFoundError):
+            await deployment.node.write(lambda tx: threads.restore(tx, thread_id, deleted_since=NOW + SECOND))
+        gone = await _find(deployment.other, scope, thread_id)
+        restored = await deployment.node.write(lambda tx: threads.restore(tx, thread_id, deleted_since=NOW))
+        again = await deployment.node.write(lambda tx: threads.restore(tx, thread_id, deleted_since=NOW + SECOND))
+
+        assert gone is None
+        assert before == restored == again == await _find(deployment.other, scope, thread_id)
 
     async def test_an_id_is_taken_once_by_a_user(self, deployment: Deployment, scope: Scope) -> None:
         """A second creation leaves the first thread as it is."""
