@@ -22,6 +22,13 @@ from cloche.tools.tool import Tool, Verify, tool
 
 ASSISTANT = "assistant"
 ASSISTANT_TOOLS = ("clock", "calculator", "search_threads")
+ASSISTANT_EXAMPLES = (
+    "What time is it in Tokyo?",
+    "What is (1250 * 12) / 7?",
+    "Search my conversations for greenhouse",
+)
+"""One for each of its tools, in their order."""
+
 _NO_MODEL = "none"
 
 
@@ -82,6 +89,7 @@ def _assistant(settings: Settings, models: ModelAgents) -> Registered:
         description="A general assistant that can tell the time, calculate and search your threads.",
         model=config.name,
         tools=ASSISTANT_TOOLS,
+        examples=ASSISTANT_EXAMPLES,
     )
 
     return Registered(spec=spec, make=models.maker(None, config), prepare=_preparing(models, config))
@@ -111,6 +119,7 @@ def _spec(name: str, entry: AgentSettings, model: str) -> AgentSpec:
         model=model,
         tools=entry.tools,
         takes_over=entry.takes_over,
+        examples=entry.examples,
         limits=AgentLimits(
             run_timeout=timedelta(seconds=entry.run_timeout_s),
             step_timeout=timedelta(seconds=entry.step_timeout_s),

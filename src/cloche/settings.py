@@ -70,6 +70,10 @@ class AgentSettings(_Section):
     tools: Annotated[
         tuple[str, ...], Field(description="Names of built-in tools and of `[tools]`. What is not listed is denied.")
     ] = ()
+    examples: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+        Field(max_length=12, description="Messages that show what it can do; a page offers them to start with."),
+    ] = ()
     run_timeout_s: Annotated[float, Field(gt=0, le=86_400, description="Deadline of a run, in seconds.")] = 600.0
     step_timeout_s: Annotated[float, Field(gt=0, le=86_400, description="Deadline of a model call, in seconds.")] = (
         300.0

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+
+import pytest
 
 from cloche.agents.builtin import assistant_agent
 from cloche.agents.pydantic_ai_program import PydanticAIProgram
-from cloche.catalogue import ASSISTANT_TOOLS
+from cloche.catalogue import ASSISTANT_EXAMPLES, ASSISTANT_TOOLS, check_agents
 from cloche.domain.agents import AgentSpec
 from cloche.domain.event_order import check_run, decoded
 from cloche.domain.events import MessageCompleted, ToolCompleted
 from cloche.execution.program import Program
 from cloche.llm.scripted import ScriptedModel
+from cloche.settings import AgentSettings, Settings
 from cloche.tools.builtin import builtin_tools
 from cloche.tools.dispatcher import ToolDispatcher
 from support.world import World
@@ -78,3 +82,33 @@ async def test_the_assistant_finds_what_was_said_in_another_thread(world: World)
     completed = next(data for event in events if isinstance(data := decoded(event), ToolCompleted))
     assert completed.ok
     assert "new glass" in str(completed.result)
+
+
+@pytest.mark.parametrize(("example", "tool"), list(zip(ASSISTANT_EXAMPLES, ASSISTANT_TOOLS, strict=True)))
+async def test_each_example_of_the_assistant_shows_one_of_its_tools(world: World, example: str, tool: str) -> None:
+    add_assistant(world)
+    scope = await world.person()
+
+    events = await world.until(scope, await world.send(scope, example))
+
+    called = [data for event in events if isinstance(data := decoded(event), ToolCompleted)]
+    assert [(one.tool, one.ok) for one in called] == [(tool, True)]
+
+
+async def agent(_run: object) -> None:
+    return None
+
+
+def test_examples_come_from_the_settings(tmp_path: Path) -> None:
+    entry = AgentSettings(use=f"{__name__}:agent", examples=("Hello?", "Who are you?"))
+
+    specs = {spec.name: spec for spec in check_agents(Settings(agents={"own": entry}), tmp_path)}
+
+    assert specs["own"].examples == ("Hello?", "Who are you?")
+    assert specs["assistant"].examples == ASSISTANT_EXAMPLES
+
+
+@pytest.mark.parametrize("examples", [("",), ("x" * 201,), ("x",) * 13, ("x", 3)])
+def test_examples_are_a_few_short_texts(examples: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="examples"):
+        AgentSettings(use="a:b", examples=examples)

@@ -25,6 +25,7 @@ class AgentLimits:
 class AgentSpec:
     """An agent's declaration: what can be run, under which name, with which model and tools.
 
+    ``examples`` are messages that show what it can do, for people who do not know what to ask.
     ``takes_over``: runs that another version began go on with this one, as far as their journal fits.
     """
 
@@ -35,6 +36,7 @@ class AgentSpec:
     tools: tuple[str, ...] = ()
     limits: AgentLimits = AgentLimits()
     takes_over: bool = True
+    examples: tuple[str, ...] = ()
 
     def continues(self, version: str) -> bool:
         """Whether a run that was begun with that version of the agent may go on with this one."""

@@ -64,7 +64,15 @@ async def test_agents_are_listed(ada: Any, echo: None):
 
     assert page == {
         "items": [
-            {"name": "echo", "version": "1", "description": "", "model": "none", "tools": [], "run_timeout_s": 600.0}
+            {
+                "name": "echo",
+                "version": "1",
+                "description": "",
+                "model": "none",
+                "tools": [],
+                "run_timeout_s": 600.0,
+                "examples": [],
+            }
         ],
         "next_cursor": None,
     }

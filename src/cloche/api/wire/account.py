@@ -54,6 +54,7 @@ class AgentAnswer(BaseModel):
     model: str
     tools: list[str]
     run_timeout_s: float
+    examples: list[str] = Field(description="messages that show what it can do")
 
 
 class AgentPage(BaseModel):
@@ -111,4 +112,5 @@ def agent_answer(spec: AgentSpec) -> AgentAnswer:
         model=spec.model,
         tools=list(spec.tools),
         run_timeout_s=spec.limits.run_timeout.total_seconds(),
+        examples=list(spec.examples),
     )
