@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloche.domain.text import REPLACEMENT, is_sound, lower_ascii, snippet, sound_text, sound_value
+from cloche.domain.text import (
+    MAX_FILE_NAME,
+    REPLACEMENT,
+    file_name,
+    is_sound,
+    lower_ascii,
+    snippet,
+    sound_text,
+    sound_value,
+)
 
 any_text = st.text(st.characters(exclude_categories=()))
 
@@ -93,3 +102,31 @@ def test_a_snippet_is_never_longer_than_it_may_be(text: str, words: str, limit: 
 
 def test_only_the_letters_of_ascii_are_lowered():
     assert lower_ascii("ABCxyzÄİẞ") == "abcxyzÄİẞ"
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Roses & tulips", "Roses tulips"),
+        ("../../etc/passwd", "etc passwd"),
+        ("C:\\Windows\\con.txt", "C Windows con txt"),
+        ("a\r\nSet-Cookie: x=1", "a Set-Cookie x=1"),
+        ('"; rm -rf ~', "rm -rf"),
+        ("\u202egpj.exe", "gpj exe"),
+        ("Ärger 日本 🌹", "Ärger 日本 🌹"),
+        (" . ", "conversation"),
+        ("", "conversation"),
+        ("x" * 500, "x" * MAX_FILE_NAME),
+    ],
+)
+def test_a_title_becomes_a_name_that_every_file_system_takes(title: str, name: str):
+    assert file_name(title) == name
+
+
+@given(any_text)
+def test_a_file_name_is_never_a_path_nor_empty(title: str):
+    name = file_name(title)
+
+    assert 0 < len(name) <= MAX_FILE_NAME
+    assert name.isprintable()
+    assert not set(name) & set('/\\:*?"<>|.')

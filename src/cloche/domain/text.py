@@ -9,6 +9,9 @@ from typing import cast
 
 REPLACEMENT = "\ufffd"
 _find_unsound = re.compile("[\x00\ud800-\udfff]").search
+MAX_FILE_NAME = 60
+# What separates paths, what some file system refuses, and what a shell or a browser takes for more than a name.
+_UNSAFE = re.compile(r"[/\\:*?\"'<>|%&;$`~.\x00-\x1f\x7f]+")
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _mend = re.compile("[\x00\ud800-\udfff]").sub
 
@@ -45,6 +48,15 @@ def snippet(text: str, words: str, *, limit: int) -> str:
     cut = line[start : start + limit]
     head, tail = "…" if start else "", "…" if start + limit < len(line) else ""
     return head + cut[len(head) : limit - len(tail)] + tail
+
+
+def file_name(title: str) -> str:
+    """A name that every file system takes, made from a title: without a path, an extension of its own or control characters.
+
+    At most ``MAX_FILE_NAME`` characters; ``conversation`` when nothing else is left.
+    """
+    kept = "".join(character if character.isprintable() else " " for character in _UNSAFE.sub(" ", title))
+    return " ".join(kept.split())[:MAX_FILE_NAME].strip(" .") or "conversation"
 
 
 def sound_value(value: object) -> object:

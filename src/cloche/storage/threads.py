@@ -136,6 +136,18 @@ class ThreadRepository:
         cursor = cursor_of("threads", kept[-1].updated_at, kept[-1].id) if more else None
         return Page(items=[_thread(row) for row in kept], next_cursor=cursor)
 
+    async def all_after(self, tx: Transaction, last: str, limit: int) -> list[Thread]:
+        """Up to ``limit`` threads with ids after that one, in the order of their ids, the archived ones too."""
+        rows = await tx.fetch(
+            ThreadRow,
+            f"SELECT {_COLUMNS} FROM threads WHERE {_OWN} AND id > ? ORDER BY id LIMIT ?",
+            self._tenant,
+            self._user,
+            last,
+            limit,
+        )
+        return [_thread(row) for row in rows]
+
     async def get_all(self, tx: Transaction, thread_ids: Sequence[ThreadId]) -> list[Thread]:
         """Those of these threads that the user has, in no order."""
         marks = ", ".join("?" for _ in thread_ids)

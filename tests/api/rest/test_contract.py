@@ -13,7 +13,8 @@ from fastapi.openapi.models import OpenAPI
 from cloche.api.rest.route import RestRoute
 from cloche.api.wire.access import Public, access_of_route
 
-WITHOUT_MODEL = {"/metrics", "/openapi.json", "/asyncapi.json", "/.well-known/jwks.json"}
+EXPORTS = {"/v1/threads/{thread_id}/export", "/v1/me/export"}
+WITHOUT_MODEL = {"/metrics", "/openapi.json", "/asyncapi.json", "/.well-known/jwks.json", *EXPORTS}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from cloche.api.rest.branches import BranchRoutes
 from cloche.api.rest.browser import BrowserRoutes
 from cloche.api.rest.edge import RequestEdge
 from cloche.api.rest.errors import ErrorEdge, add_exception_handlers, render_refusal
+from cloche.api.rest.export import ExportRoutes
 from cloche.api.rest.findings import FindingRoutes
 from cloche.api.rest.member_runs import MemberRunRoutes
 from cloche.api.rest.messages import MessageRoutes
@@ -94,6 +95,7 @@ def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]
         "approvals": ApprovalRoutes(services).table(),
         "auth": [*AuthRoutes(services).table(), *BrowserRoutes(services).table()],
         "account": AccountRoutes(services).table(),
+        "export": ExportRoutes(services).table(),
         "admin": [
             *AdminRoutes(services).table(),
             *MemberRunRoutes(services).table(),

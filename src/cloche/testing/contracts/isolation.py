@@ -34,6 +34,7 @@ from cloche.storage.runs import RunRepository
 from cloche.storage.search import SearchRepository
 from cloche.storage.sessions import SessionRepository
 from cloche.storage.steps import StepRepository
+from cloche.storage.stories import StoryRepository
 from cloche.storage.tenant_runs import TenantRunRepository
 from cloche.storage.tenants import TenantRepository
 from cloche.storage.threads import ThreadRepository
@@ -101,6 +102,7 @@ THREADS: Mapping[str, Call] = {
     "find": lambda tx, scope, names: ThreadRepository(scope).find(tx, names.thread),
     "get": lambda tx, scope, names: ThreadRepository(scope).get(tx, names.thread),
     "list": lambda tx, scope, names: ThreadRepository(scope).list(tx, PAGE),
+    "all_after": lambda tx, scope, names: ThreadRepository(scope).all_after(tx, "", 100),
     "get_all": lambda tx, scope, names: ThreadRepository(scope).get_all(tx, [names.thread]),
     "listed": lambda tx, scope, names: ThreadRepository(scope).listed(tx, [names.thread]),
     "update": lambda tx, scope, names: ThreadRepository(scope).update(tx, names.thread, at=NOW, title="a"),
@@ -302,6 +304,11 @@ BRANCHES: Mapping[str, Call] = {
     "list": lambda tx, scope, names: BranchRepository(scope).list(tx, names.thread),
 }
 
+STORIES: Mapping[str, Call] = {
+    "said": lambda tx, scope, names: StoryRepository(scope).said(tx, names.thread, after=0, limit=100),
+    "ended": lambda tx, scope, names: StoryRepository(scope).ended(tx, names.thread, after=0, until=100, limit=100),
+    "called": lambda tx, scope, names: StoryRepository(scope).called(tx, names.thread, after=0, until=100, limit=100),
+}
 SEARCH: Mapping[str, Call] = {"search": lambda tx, scope, names: SearchRepository(scope).search(tx, MARK, 100)}
 
 CALLS: Mapping[str, Mapping[str, Call]] = {
@@ -319,6 +326,7 @@ CALLS: Mapping[str, Mapping[str, Call]] = {
     "RunStoryRepository": RUN_STORIES,
     "SessionRepository": SESSIONS,
     "StepRepository": STEPS,
+    "StoryRepository": STORIES,
     "TenantRepository": TENANTS,
     "TenantRunRepository": TENANT_RUNS,
     "ThreadRepository": THREADS,
