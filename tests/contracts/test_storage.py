@@ -18,7 +18,7 @@ from cloche.testing.contracts.steps import TestSteps
 from cloche.testing.contracts.tenant_runs import TestTenantRuns
 from cloche.testing.contracts.threads import TestReadMarks, TestThreads
 from cloche.testing.contracts.transactions import TestAfterCommit, TestCancellation, TestStatements, TestTransactions
-from cloche.testing.contracts.usage import TestUsage
+from cloche.testing.contracts.usage import TestUsage, TestUsageByDay
 
 __all__ = [
     "TestAdmission",
@@ -55,4 +55,5 @@ __all__ = [
     "TestTrimming",
     "TestUnfinishedWork",
     "TestUsage",
+    "TestUsageByDay",
 ]

@@ -27,7 +27,17 @@ from cloche.tools.tool import tool
 from support.world import World
 
 # What grows with a user's work, and how many columns of a key at least choose rows of it.
-LARGE = {"threads": 3, "messages": 3, "events": 2, "runs": 3, "executions": 3, "steps": 3, "approvals": 3, "audit": 1}
+LARGE = {
+    "usage_entries": 2,
+    "threads": 3,
+    "messages": 3,
+    "events": 2,
+    "runs": 3,
+    "executions": 3,
+    "steps": 3,
+    "approvals": 3,
+    "audit": 1,
+}
 # These have as many rows as there is work just now, or give a page in its order.
 GOOD_INDEXES = {
     "runs_live",
@@ -49,6 +59,8 @@ CHOICES = (
     "runs?user_id={user_id}",
     "runs?user_id={user_id}&state=failed&live=false&agent=agent",
     "runs?order=stuck",
+    "usage/days?by=model",
+    "usage/days?by=user",
     "runs?order=stuck&agent=agent&user_id={user_id}&state=waiting",
 )
 BODIES = {

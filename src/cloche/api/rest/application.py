@@ -27,6 +27,7 @@ from cloche.api.rest.runs import RunRoutes
 from cloche.api.rest.search import SearchRoutes
 from cloche.api.rest.system import Document, SystemRoutes
 from cloche.api.rest.threads import ThreadRoutes
+from cloche.api.rest.usage import UsageRoutes
 from cloche.api.wire.access import access_of_route
 from cloche.api.wire.parts import EdgeParts
 from cloche.api.wire.strict_body import StrictBody
@@ -96,6 +97,7 @@ def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]
         "auth": [*AuthRoutes(services).table(), *BrowserRoutes(services).table()],
         "account": AccountRoutes(services).table(),
         "export": ExportRoutes(services).table(),
+        "usage": UsageRoutes(services).table(),
         "admin": [
             *AdminRoutes(services).table(),
             *MemberRunRoutes(services).table(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -26,6 +26,10 @@ def _refuse_number(value: object) -> object:
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_refuse_number)]
 """A time that a client gives: with its offset from UTC."""
+
+
+Day = Annotated[date, BeforeValidator(_refuse_number)]
+"""A day in UTC that a client gives."""
 
 
 def seconds_between(start: datetime, end: datetime) -> float:

@@ -39,7 +39,7 @@ from cloche.storage.tenant_runs import TenantRunRepository
 from cloche.storage.tenants import TenantRepository
 from cloche.storage.threads import ThreadRepository
 from cloche.storage.tickets import TicketRepository
-from cloche.storage.usage import UsageRepository
+from cloche.storage.usage import TenantUsageRepository, UsageKey, UsageRepository
 from cloche.storage.users import MemberRepository, UserRepository
 from cloche.testing.contracts.deployment import Deployment
 from cloche.testing.contracts.owners import END, MARK, STRANGERS, Names, family_of, marked_step, populated_owner
@@ -69,6 +69,7 @@ OF_THE_TENANT = frozenset(
         "RunStoryRepository",
         "TenantRepository",
         "TenantRunRepository",
+        "TenantUsageRepository",
     }
 )
 # Tables that no repository made from a scope writes.
@@ -204,6 +205,12 @@ USAGE: Mapping[str, Call] = {
         tx, names.run, agent="a", model="m", step=1, usage=Usage(), at=NOW
     ),
     "summary": lambda tx, scope, names: UsageRepository(scope).summary(tx, since=NOW),
+    "days": lambda tx, scope, names: UsageRepository(scope).days(tx, since=NOW, until=END, limit=100),
+}
+TENANT_USAGE: Mapping[str, Call] = {
+    "days": lambda tx, scope, names: TenantUsageRepository(scope).days(
+        tx, UsageKey.USER, since=NOW, until=END, limit=100
+    ),
 }
 SESSIONS: Mapping[str, Call] = {
     "create": lambda tx, scope, names: SessionRepository(scope).create(
@@ -329,6 +336,7 @@ CALLS: Mapping[str, Mapping[str, Call]] = {
     "StoryRepository": STORIES,
     "TenantRepository": TENANTS,
     "TenantRunRepository": TENANT_RUNS,
+    "TenantUsageRepository": TENANT_USAGE,
     "ThreadRepository": THREADS,
     "TicketRepository": TICKETS,
     "UsageRepository": USAGE,
