@@ -13,7 +13,7 @@ from cloche.errors import (
     PermissionDeniedError,
     SessionRevokedError,
 )
-from cloche.ids import UserId
+from cloche.ids import SessionId, UserId
 from cloche.storage.pages import PageRequest
 
 PASSWORD = "correct horse battery staple"
@@ -46,9 +46,13 @@ async def test_a_member_may_do_none_of_it(house) -> None:
         members.add(scope, email=house.email("bob"), password=PASSWORD, role="admin"),
         members.disable(scope, user_id),
         members.enable(scope, user_id),
-        members.set_role(scope, user_id, "admin"),
+        members.change(scope, user_id, role="admin"),
         members.grant(scope, user_id, "tools:external"),
         members.withdraw(scope, user_id, "tools:external"),
+        members.seen(scope, [user_id]),
+        members.list_sessions(scope, user_id),
+        members.revoke_session(scope, user_id, SessionId.new()),
+        members.revoke_sessions(scope, user_id),
     ]:
         with pytest.raises(PermissionDeniedError) as refused:
             await call
@@ -64,7 +68,7 @@ async def test_a_user_of_another_tenant_is_as_one_that_does_not_exist(house, adm
         for call in [
             members.disable(admin, user_id),
             members.enable(admin, user_id),
-            members.set_role(admin, user_id, "admin"),
+            members.change(admin, user_id, role="admin"),
             members.grant(admin, user_id, "tools:external"),
             members.withdraw(admin, user_id, "tools:external"),
         ]:
@@ -80,7 +84,7 @@ async def test_a_new_role_counts_at_once_in_live_sessions(house, admin: Scope) -
     signed_in = await house.enter("ada")
     assert Permission.ADMIN_USERS not in (await house.sign_in.scope_of(signed_in.principal)).permissions
 
-    user = await house.sign_in.members.set_role(admin, signed_in.principal.user_id, "admin")
+    user = await house.sign_in.members.change(admin, signed_in.principal.user_id, role="admin")
 
     assert user.role is Role.ADMIN
     assert Permission.ADMIN_USERS in (await house.sign_in.scope_of(signed_in.principal)).permissions
@@ -92,7 +96,7 @@ async def test_a_new_role_counts_in_another_process_within_a_second(house, admin
     signed_in = await house.enter("ada")
     await other.sign_in.scope_of(signed_in.principal)
 
-    await house.sign_in.members.set_role(admin, signed_in.principal.user_id, "admin")
+    await house.sign_in.members.change(admin, signed_in.principal.user_id, role="admin")
 
     assert (await other.sign_in.authenticate(signed_in.access_token)).role == "member"
     house.clock.advance(timedelta(seconds=1))
@@ -138,18 +142,18 @@ async def test_the_last_administrator_can_neither_go_nor_step_down(house, admin:
     with pytest.raises(ConflictError):
         await house.sign_in.members.disable(admin, admin.user_id)
     with pytest.raises(ConflictError):
-        await house.sign_in.members.set_role(admin, admin.user_id, "member")
-    assert (await house.sign_in.members.set_role(admin, admin.user_id, "admin")).role is Role.ADMIN
+        await house.sign_in.members.change(admin, admin.user_id, role="member")
+    assert (await house.sign_in.members.change(admin, admin.user_id, role="admin")).role is Role.ADMIN
 
     other = await house.add("ada", role="admin")
 
-    assert (await house.sign_in.members.set_role(admin, admin.user_id, "member")).role is Role.MEMBER
+    assert (await house.sign_in.members.change(admin, admin.user_id, role="member")).role is Role.MEMBER
     assert other.role is Role.ADMIN
 
 
 async def test_there_are_only_known_roles(house, admin: Scope) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        await house.sign_in.members.set_role(admin, admin.user_id, "owner")
+        await house.sign_in.members.change(admin, admin.user_id, role="owner")
 
     assert refused.value.details == {"place": "$.role", "known": ["member", "admin"]}
 
@@ -158,7 +162,7 @@ async def test_the_trail_names_who_did_what_to_whom(house, admin: Scope) -> None
     user = await house.add("ada")
     members = house.sign_in.members
 
-    await members.set_role(admin, user.id, "admin")
+    await members.change(admin, user.id, role="admin")
     await members.grant(admin, user.id, "tools:external")
     await members.withdraw(admin, user.id, "tools:external")
     await members.disable(admin, user.id)

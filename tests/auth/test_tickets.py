@@ -80,7 +80,7 @@ async def test_a_ticket_gives_the_role_that_the_user_has_at_redemption(house) ->
     boss = await house.enter("boss", role="admin")
     ticket = await house.sign_in.tickets.issue_ticket(member.principal)
     scope = await house.sign_in.scope_of(boss.principal)
-    await house.sign_in.members.set_role(scope, member.principal.user_id, "admin")
+    await house.sign_in.members.change(scope, member.principal.user_id, role="admin")
 
     assert (await house.sign_in.tickets.redeem_ticket(ticket)).role == "admin"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from cloche.auth.emails import normalise_email
 from cloche.auth.opening import AuthParts
@@ -11,10 +11,11 @@ from cloche.auth.users import check_role, clean_name, disable, enable, require_o
 from cloche.domain.permissions import Permission, Role
 from cloche.domain.scope import Scope
 from cloche.errors import InvalidInputError
-from cloche.ids import UserId
+from cloche.ids import SessionId, UserId
 from cloche.storage.audit import AuditRepository
 from cloche.storage.database import Transaction
 from cloche.storage.pages import Page, PageRequest
+from cloche.storage.sessions import Session, SessionRepository, SessionsSeen
 from cloche.storage.users import MemberRepository, User
 
 MAX_PERMISSION = 100
@@ -81,23 +82,81 @@ class Members:
 
         return await self._change(scope, user_id, work)
 
-    async def set_role(self, scope: Scope, user_id: UserId, role: str) -> User:
-        """The user has the role, in every session, from the next request on.
+    async def change(self, scope: Scope, user_id: UserId, *, role: str | None = None, name: str | None = None) -> User:
+        """The user has the role, in every session, from the next request on, and is called so; None leaves it as it is.
 
         Raises:
             InvalidInputError: there is no such role.
             ConflictError: it would take the tenant's last active administrator.
         """
-        wanted = check_role(role)
+        wanted = None if role is None else check_role(role)
 
         async def work(tx: Transaction, user: User) -> User:
-            members = MemberRepository(scope)
-            if user.role is Role.ADMIN and wanted is not Role.ADMIN:
-                await require_other_admin(tx, members, user)
-            await self._audit(tx, scope, "user.role_set", user_id, {"from": user.role.value, "to": wanted.value})
-            return await members.set_role(tx, user_id, wanted, at=self._parts.clock.now())
+            members, now = MemberRepository(scope), self._parts.clock.now()
+            changed = user
+            if wanted is not None and wanted is not user.role:
+                if user.role is Role.ADMIN:
+                    await require_other_admin(tx, members, user)
+                await self._audit(tx, scope, "user.role_set", user_id, {"from": user.role.value, "to": wanted.value})
+                changed = await members.set_role(tx, user_id, wanted, at=now)
+            if name is not None and (cleaned := clean_name(name, user.email)) != user.name:
+                await self._audit(tx, scope, "user.renamed", user_id, {})
+                changed = await members.set_name(tx, user_id, cleaned, at=now)
+            return changed
 
         return await self._change(scope, user_id, work)
+
+    async def seen(self, scope: Scope, user_ids: Sequence[UserId]) -> dict[UserId, SessionsSeen]:
+        """When each of these users was last seen, and in how many sessions they can come in now."""
+        scope.require(Permission.ADMIN_USERS)
+
+        async def work(tx: Transaction) -> dict[UserId, SessionsSeen]:
+            now = self._parts.clock.now()
+            return {user_id: await _sessions(scope, user_id).seen(tx, at=now) for user_id in user_ids}
+
+        return await self._parts.database.read(work)
+
+    async def list_sessions(self, scope: Scope, user_id: UserId) -> list[Session]:
+        """The user's live sessions, last used first."""
+        scope.require(Permission.ADMIN_USERS)
+
+        async def work(tx: Transaction) -> list[Session]:
+            user = await MemberRepository(scope).get(tx, user_id)
+            return await _sessions(scope, user.id).list(tx, at=self._parts.clock.now())
+
+        return await self._parts.database.read(work)
+
+    async def revoke_session(self, scope: Scope, user_id: UserId, session_id: SessionId) -> None:
+        """This session of the user is over: its tokens are refused, its live connections told.
+
+        Raises:
+            NotFoundError: also where the user has no such session.
+        """
+
+        async def work(tx: Transaction, user: User) -> User:
+            now = self._parts.clock.now()
+            if await _sessions(scope, user.id).revoke(tx, session_id, at=now):
+                await AuditRepository(scope).append(
+                    tx, "session.revoked", target=str(session_id), at=now, detail={"user_id": str(user.id)}
+                )
+            self._parts.revoke_after_commit(tx, [session_id], at=now)
+            return user
+
+        await self._change(scope, user_id, work)
+
+    async def revoke_sessions(self, scope: Scope, user_id: UserId) -> int:
+        """Every session of the user is over; how many there were."""
+        ended: list[SessionId] = []
+
+        async def work(tx: Transaction, user: User) -> User:
+            now = self._parts.clock.now()
+            ended[:] = await _sessions(scope, user.id).revoke_all(tx, at=now)
+            await self._audit(tx, scope, "sessions.revoked", user.id, {"sessions_ended": len(ended)})
+            self._parts.revoke_after_commit(tx, tuple(ended), at=now)
+            return user
+
+        await self._change(scope, user_id, work)
+        return len(ended)
 
     async def grant(self, scope: Scope, user_id: UserId, permission: str) -> None:
         """The user has the permission beside those of the role, from the next request on.
@@ -142,3 +201,8 @@ class Members:
     ) -> None:
         at = self._parts.clock.now()
         await AuditRepository(scope).append(tx, action, target=str(user_id), at=at, detail=detail)
+
+
+def _sessions(scope: Scope, user_id: UserId) -> SessionRepository:
+    """The sessions of a user of the scope's tenant; of a user of another one there are none."""
+    return SessionRepository(Scope(tenant_id=scope.tenant_id, user_id=user_id))

@@ -60,6 +60,19 @@ class FamilyHead:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionsSeen:
+    """What the sessions of a user tell of the user."""
+
+    last_seen_at: datetime | None
+    live_sessions: int
+
+
+class _SeenRow(NamedTuple):
+    used_at: int | None
+    live: int
+
+
 class _SessionRow(NamedTuple):
     id: str
     user_agent: str
@@ -140,6 +153,20 @@ class SessionRepository:
             to_micros(at),
         )
         return [_session(row) for row in rows]
+
+    async def seen(self, tx: Transaction, *, at: datetime) -> SessionsSeen:
+        """When the user last signed in or refreshed, as far as there are rows of it, and how many sessions are live."""
+        row = await tx.first(
+            _SeenRow,
+            f"SELECT MAX(used_at), COUNT(CASE WHEN {_LIVE} THEN 1 END) FROM sessions WHERE {_OWN}",
+            to_micros(at),
+            self._tenant,
+            self._user,
+        )
+        assert row is not None, "an aggregate always has a row"
+        return SessionsSeen(
+            last_seen_at=None if row.used_at is None else from_micros(row.used_at), live_sessions=row.live
+        )
 
     async def touch(self, tx: Transaction, session_id: SessionId, *, at: datetime) -> Session | None:
         """The session with this as its last use; None when it is not live.

@@ -253,6 +253,14 @@ class MemberRepository:
         """
         return await self._set(tx, user_id, "role", role.value, at)
 
+    async def set_name(self, tx: Transaction, user_id: UserId, name: str, *, at: datetime) -> User:
+        """The user is called so.
+
+        Raises:
+            NotFoundError: the tenant has no such user.
+        """
+        return await self._set(tx, user_id, "name", name, at)
+
     async def has_admin_besides(self, tx: Transaction, user_id: UserId) -> bool:
         """Whether the tenant has an active administrator other than this user."""
         row = await tx.first(

@@ -23,6 +23,7 @@ BODIES = {
     "branch_thread": {"message_id": str(MessageId.new())},
     "mark_thread_read": {"seq": 1},
     "update_thread": {"title": "mine now"},
+    "update_user": {"name": "mine now"},
 }
 SECRET = "what nobody else may read"
 
@@ -69,7 +70,9 @@ def face_of(answer: Any) -> tuple[int, Any, dict[str, str]]:
 async def test_a_foreign_id_is_answered_like_a_missing_one_by_every_route(
     app: FastAPI, owned: dict[str, str], bob: Any, eve: Any, ada: Any
 ):
-    for method, path, name, operation in routes_with_ids(app):
+    for method, template, name, operation in routes_with_ids(app):
+        # The id that comes last in the path is the one that is foreign, those before it are its owner's.
+        path = template.format(**{**owned, name: f"{{{name}}}"})
         people = [eve] if path.startswith("/v1/admin/") else [bob, eve]
         for person in people:
             foreign, missing = [
@@ -117,7 +120,8 @@ async def test_a_wrong_kind_of_id_is_named_and_its_owner_does_not_matter(
 
 @pytest.mark.parametrize("text", ["x", "thread_", "1", "%27", "..%5c", "thread_" + "z" * 26, "x" * 5000, "%E2%80%AE"])
 async def test_what_is_no_id_is_refused(app: FastAPI, ada: Any, admin: Any, text: str):
-    for method, path, name, operation in routes_with_ids(app):
+    for method, template, name, operation in routes_with_ids(app):
+        path = template.format(**{**{one: kind.new() for one, kind in FRESH.items()}, name: f"{{{name}}}"})
         person = admin if path.startswith("/v1/admin/") else ada
 
         answer = await person.request(method, path.replace(f"{{{name}}}", text), json=BODIES.get(operation))

@@ -70,6 +70,7 @@ BODIES = {
     "branch_thread": {"message_id": str(MessageId.new())},
     "mark_thread_read": {"seq": 1},
     "update_thread": {"title": "x"},
+    "update_user": {"name": "x"},
 }
 
 

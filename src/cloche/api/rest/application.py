@@ -20,6 +20,7 @@ from cloche.api.rest.errors import ErrorEdge, add_exception_handlers, render_ref
 from cloche.api.rest.export import ExportRoutes
 from cloche.api.rest.findings import FindingRoutes
 from cloche.api.rest.member_runs import MemberRunRoutes
+from cloche.api.rest.members import MemberRoutes
 from cloche.api.rest.messages import MessageRoutes
 from cloche.api.rest.operations import OperationRoutes
 from cloche.api.rest.route import SECURITY_SCHEME, Endpoint, RestRoute
@@ -100,6 +101,7 @@ def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]
         "usage": UsageRoutes(services).table(),
         "admin": [
             *AdminRoutes(services).table(),
+            *MemberRoutes(services).table(),
             *MemberRunRoutes(services).table(),
             *OperationRoutes(services).table(),
             *FindingRoutes(services).table(),

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from cloche.api.wire.auth import UserAnswer
-from cloche.api.wire.shapes import Moment, RequestBody
-from cloche.domain.permissions import Role
+from cloche.api.wire.shapes import Moment
 from cloche.storage.audit import AuditLine
 from cloche.storage.tenants import Tenant
-
-
-class MemberBody(RequestBody):
-    """A person who shall be able to sign in."""
-
-    email: str
-    password: str = Field(repr=False)
-    role: Role = Role.MEMBER
-    name: str = ""
-
-
-class MemberPage(BaseModel):
-    """The tenant's users, newest first."""
-
-    items: list[UserAnswer]
-    next_cursor: str | None
 
 
 class TenantAnswer(BaseModel):

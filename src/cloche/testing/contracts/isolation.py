@@ -217,6 +217,7 @@ SESSIONS: Mapping[str, Call] = {
         tx, names.session, user_agent="a", address="a", at=NOW, expires_at=END
     ),
     "list": lambda tx, scope, names: SessionRepository(scope).list(tx, at=NOW),
+    "seen": lambda tx, scope, names: SessionRepository(scope).seen(tx, at=NOW),
     "touch": lambda tx, scope, names: SessionRepository(scope).touch(tx, names.session, at=NOW),
     "revoke": lambda tx, scope, names: SessionRepository(scope).revoke(tx, names.session, at=NOW),
     "revoke_all": lambda tx, scope, names: SessionRepository(scope).revoke_all(tx, at=NOW),
@@ -256,6 +257,7 @@ MEMBERS: Mapping[str, Call] = {
     "list": lambda tx, scope, names: MemberRepository(scope).list(tx, PAGE),
     "set_status": lambda tx, scope, names: MemberRepository(scope).set_status(tx, names.user, "disabled", at=NOW),
     "set_role": lambda tx, scope, names: MemberRepository(scope).set_role(tx, names.user, Role.MEMBER, at=NOW),
+    "set_name": lambda tx, scope, names: MemberRepository(scope).set_name(tx, names.user, "a", at=NOW),
     "has_admin_besides": lambda tx, scope, names: MemberRepository(scope).has_admin_besides(tx, scope.user_id),
     "grant": lambda tx, scope, names: MemberRepository(scope).grant(tx, names.user, "a", at=NOW),
     "withdraw": lambda tx, scope, names: MemberRepository(scope).withdraw(tx, names.user, MARK),
