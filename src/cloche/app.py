@@ -49,7 +49,7 @@ from cloche.observability import make_telemetry, memory_bytes
 from cloche.settings import Settings
 from cloche.storage.events import Keep
 from cloche.storage.sqlite import DATABASE_FILE, SqliteDatabase, open_sqlite, owned
-from cloche.telemetry import LogEvent, Telemetry
+from cloche.telemetry import LogEvent, LogMemory, Telemetry
 from cloche.tools.builtin import builtin_tools
 from cloche.web.pages import BuiltPages
 
@@ -145,6 +145,7 @@ class _Ground:
     bus: LocalBus
     clock: Clock
     telemetry: Telemetry
+    logs: LogMemory
     models: ModelAgents
     registry: AgentRegistry
 
@@ -226,6 +227,7 @@ async def build(
             keys=keys,
             clock=clock,
             telemetry=core.telemetry,
+            logs=core.logs,
             limits=EdgeLimits(ops_per_second=settings.limits.operations_per_s),
             origins=frozenset({*settings.origins, *_own_origins(base_url)}),
             agents=core.registry.list,
@@ -261,7 +263,8 @@ async def build(
 
 
 async def _open_ground(settings: Settings, clock: Clock, folder: Path, stack: AsyncExitStack) -> _Ground:
-    telemetry, flush = make_telemetry(settings.telemetry, __version__)
+    logs = LogMemory(clock.now)
+    telemetry, flush = make_telemetry(settings.telemetry, __version__, logs)
     stack.callback(flush)
     stack.enter_context(owned(settings.data))
     database = await stack.enter_async_context(open_sqlite(settings.data / DATABASE_FILE, clock=clock))
@@ -280,6 +283,7 @@ async def _open_ground(settings: Settings, clock: Clock, folder: Path, stack: As
         bus=LocalBus(),
         clock=clock,
         telemetry=telemetry,
+        logs=logs,
         models=models,
         registry=registry,
     )

@@ -17,7 +17,7 @@ import structlog
 from structlog.typing import Processor
 
 from cloche.settings import TelemetrySettings
-from cloche.telemetry import SpanMaker, Telemetry
+from cloche.telemetry import LogMemory, SpanMaker, Telemetry
 
 # uvicorn tells of every upgrade that we refused as if it were a fault of ours.
 # It may go when https://github.com/Kludex/uvicorn/pull/3138 is in the release that we need.
@@ -27,8 +27,12 @@ _STATM = Path("/proc/self/statm")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def make_telemetry(settings: TelemetrySettings, version: str) -> tuple[Telemetry, Callable[[], None]]:
+def make_telemetry(
+    settings: TelemetrySettings, version: str, memory: LogMemory
+) -> tuple[Telemetry, Callable[[], None]]:
     """The telemetry of these settings, and what flushes and closes it at the end.
+
+    ``memory`` remembers the lines about runs, whatever level is written.
 
     Lines of libraries (through ``logging``) take the same way and have the same form.
     """
@@ -67,7 +71,7 @@ def make_telemetry(settings: TelemetrySettings, version: str) -> tuple[Telemetry
                     logger.error(event, **fields)
 
     span_maker, close = _spans(settings, version)
-    return Telemetry(sink, span_maker), close
+    return Telemetry(memory.beside(sink), span_maker), close
 
 
 def memory_bytes() -> int | None:

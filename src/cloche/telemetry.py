@@ -6,9 +6,11 @@ Figures are plain numbers that cost nanoseconds to change; the metrics page read
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 Field = str | int | float | bool | None
@@ -86,6 +88,100 @@ class Figures:
 def count(figure: dict[str, int], key: str) -> None:
     """One more under this key."""
     figure[key] = figure.get(key, 0) + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A line about a run, as the process remembers it: keys with ids, names, codes and numbers."""
+
+    at: datetime
+    level: str
+    event: str
+    fields: Mapping[str, Field]
+
+
+MAX_REMEMBERED_LINES = 10_000
+MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
+_MAX_TEXT = 200
+_LINE_BYTES = 400  # what a line costs beside its texts
+# What these hold is the program's own; of anything else that a line may say, nothing is remembered.
+_REMEMBERED_KEYS = (
+    "run",
+    "thread",
+    "agent",
+    "tool",
+    "attempt",
+    "epoch",
+    "losses",
+    "state",
+    "code",
+    "outcome",
+    "duration_s",
+    "delay_s",
+)
+
+
+class LogMemory:
+    """The newest log lines of this process that are about runs, for who looks at one of them.
+
+    Guarantees: it never holds more than so many lines and bytes (as far as texts are counted); what is older is forgotten
+    first.
+
+    Args:
+        now: the present.
+        max_lines: how many lines it holds.
+        max_bytes: how large they are together.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        *,
+        max_lines: int = MAX_REMEMBERED_LINES,
+        max_bytes: int = MAX_REMEMBERED_BYTES,
+    ) -> None:
+        self._now = now
+        self._max_lines = max_lines
+        self._max_bytes = max_bytes
+        self._lines: deque[tuple[LogLine, int]] = deque()
+        self._bytes = 0
+        self._since = now()
+
+    @property
+    def since(self) -> datetime:
+        """Every line about a run that came after this time is here."""
+        return self._since
+
+    def beside(self, sink: Sink) -> Sink:
+        """A sink that remembers the lines about runs and gives every line on."""
+
+        def remembering(level: str, event: str, fields: Mapping[str, object]) -> None:
+            if "run" in fields:
+                self._remember(level, event, fields)
+            sink(level, event, fields)
+
+        return remembering
+
+    def of_run(self, run_id: str) -> list[LogLine]:
+        """The lines about the run, oldest first."""
+        return [line for line, _ in self._lines if line.fields["run"] == run_id]
+
+    def _remember(self, level: str, event: str, fields: Mapping[str, object]) -> None:
+        kept = {key: _plain(fields[key]) for key in _REMEMBERED_KEYS if key in fields}
+        error = fields.get("exc_info")
+        if isinstance(error, BaseException):
+            kept["error"] = type(error).__name__
+        size = _LINE_BYTES + sum(len(value) for value in kept.values() if isinstance(value, str))
+        self._lines.append((LogLine(at=self._now(), level=level, event=str(event), fields=kept), size))
+        self._bytes += size
+        while len(self._lines) > self._max_lines or self._bytes > self._max_bytes:
+            line, freed = self._lines.popleft()
+            self._bytes -= freed
+            self._since = line.at
+
+
+def _plain(value: object) -> Field:
+    return value if isinstance(value, int | float | None) else str(value)[:_MAX_TEXT]
 
 
 def _no_span(_name: str, _attributes: Mapping[str, str]) -> AbstractContextManager[object]:

@@ -102,6 +102,7 @@ async def services(idle_world: World, switches: Switches) -> EdgeParts:
         keys=keys,
         clock=idle_world.clock,
         telemetry=idle_world.telemetry,
+        logs=idle_world.log_memory,
         limits=EdgeLimits(),
         origins=frozenset({"http://testserver"}),
         agents=lambda: [idle_world.programs.spec(None)],

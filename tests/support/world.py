@@ -34,7 +34,7 @@ from cloche.ids import RequestId, RunId, SessionId, TenantId, ThreadId, UserId
 from cloche.storage.database import Database, Transaction
 from cloche.storage.runs import RunRepository
 from cloche.storage.sqlite import SqliteDatabase, open_sqlite
-from cloche.telemetry import Telemetry
+from cloche.telemetry import LogMemory, Telemetry
 from cloche.tools.dispatcher import ToolDispatcher
 from cloche.tools.tool import Tool
 
@@ -156,7 +156,8 @@ class World:
         self.log_book = LogBook()
         self.database = database
         self.clock = clock
-        self.telemetry = Telemetry(self.log_book)
+        self.log_memory = LogMemory(clock.now)
+        self.telemetry = Telemetry(self.log_memory.beside(self.log_book))
         self.hub = Hub()
         self.log = EventLog(database, self.hub)
         self.bus = LocalBus()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count as count_up
 
 import pytest
 
-from cloche.telemetry import Histogram, LogEvent, Telemetry, count
+from cloche.telemetry import Histogram, LogEvent, LogMemory, Telemetry, count
 from support.world import LogBook
 
 
@@ -89,3 +91,44 @@ def test_without_a_tracer_a_span_is_nothing(log_book: LogBook):
         pass
 
     assert log_book.lines == []
+
+
+@pytest.fixture
+def ticking() -> Iterator[datetime]:
+    """A second later each time."""
+    return (datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=second) for second in count_up())
+
+
+def test_lines_about_runs_are_remembered_without_what_may_be_anybody_s_words(
+    log_book: LogBook, ticking: Iterator[datetime]
+):
+    memory = LogMemory(lambda: next(ticking))
+    telemetry = Telemetry(memory.beside(log_book))
+
+    telemetry.info(LogEvent.RUN_CLAIMED, run="one", attempt=1, text="a secret")
+    telemetry.info(LogEvent.REQUEST_DONE, request="r")
+    telemetry.error(LogEvent.RUN_RAISED, ValueError("a secret"), run="two", agent="x" * 1000)
+
+    (claimed,), (raised,) = memory.of_run("one"), memory.of_run("two")
+    assert (claimed.level, claimed.event, claimed.fields) == ("info", "run.claimed", {"run": "one", "attempt": 1})
+    assert (raised.level, raised.fields["error"], len(str(raised.fields["agent"]))) == ("error", "ValueError", 200)
+    assert "a secret" not in repr([claimed, raised])
+    assert memory.since < claimed.at < raised.at
+    assert (len(log_book.lines), memory.of_run("three")) == (3, [])
+
+
+@pytest.mark.parametrize("limits", [{"max_lines": 2}, {"max_bytes": 1000}])
+def test_what_is_older_is_forgotten_first_and_the_memory_says_since_when(
+    log_book: LogBook, ticking: Iterator[datetime], limits: dict[str, int]
+):
+    memory = LogMemory(lambda: next(ticking), **limits)
+    telemetry, began = Telemetry(memory.beside(log_book)), memory.since
+
+    for number in range(5):
+        telemetry.info(LogEvent.RUN_CLAIMED, run="one", attempt=number)
+
+    lines = memory.of_run("one")
+    assert [line.fields["attempt"] for line in lines] == [3, 4]
+    assert memory.since == began + timedelta(seconds=3)
+    assert all(line.at > memory.since for line in lines)
+    assert len(log_book.lines) == 5

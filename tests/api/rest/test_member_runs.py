@@ -14,6 +14,7 @@ from cloche.agents.function import AgentRun, Write
 from cloche.api.rest.route import RestRoute
 from cloche.execution.intake import Accepted
 from cloche.ids import RunId, UserId
+from cloche.telemetry import MAX_REMEMBERED_LINES, LogEvent
 from cloche.tools.tool import tool
 from support.world import World
 
@@ -336,3 +337,38 @@ async def test_a_run_that_waits_is_cancelled_at_once_and_its_approval_with_it(
     assert (await ada.see(f"/v1/runs/{run_id}"))["failure"]["message"] == "an administrator cancelled the run"
     assert (await ada.see("/v1/approvals"))["items"] == []
     assert [one["state"] for one in (await admin.see(f"/v1/admin/runs/{run_id}"))["approvals"]] == ["cancelled"]
+
+
+async def test_the_log_of_a_run_has_the_lines_of_this_process_without_what_was_said(
+    admin: Any, ada: Any, eve: Any, say: Callable[..., Awaitable[str]], world: World
+):
+    other, run_id = await say(ada, "hello"), await say(ada, "fail")
+
+    answer = await admin.see(f"/v1/admin/runs/{run_id}/logs")
+    foreign = await eve.get(f"/v1/admin/runs/{run_id}/logs")
+
+    assert [(line["level"], line["event"]) for line in answer["items"]] == [
+        ("info", "run.claimed"),
+        ("error", "tool.called"),
+        ("error", "run.raised"),
+        ("info", "run.ended"),
+    ]
+    assert {line["fields"]["run"] for line in answer["items"]} == {run_id}
+    assert answer["items"][1]["fields"] == {"run": run_id, "tool": "explode", "error": "RuntimeError"}
+    assert (answer["items"][-1]["fields"]["state"], answer["items"][-1]["fields"]["code"]) == ("failed", "agent_failed")
+    assert answer["complete"]
+    assert (await admin.see(f"/v1/admin/runs/{other}/logs"))["items"]
+    assert foreign.status_code == 404
+
+
+async def test_a_log_that_does_not_reach_back_to_the_run_says_so(
+    admin: Any, ada: Any, say: Callable[..., Awaitable[str]], idle_world: World
+):
+    run_id = await say(ada, "hello")
+    for _ in range(MAX_REMEMBERED_LINES):
+        idle_world.telemetry.info(LogEvent.RUN_CLAIMED, run="another")
+
+    answer = await admin.see(f"/v1/admin/runs/{run_id}/logs")
+
+    assert (answer["items"], answer["complete"]) == ([], False)
+    assert answer["since"] > (await ada.see(f"/v1/runs/{run_id}"))["created_at"]

@@ -13,10 +13,12 @@ from cloche.api.wire.member_runs import (
     MemberCancelBody,
     MemberEventPage,
     MemberRunPage,
+    RunLogAnswer,
     RunStory,
     RunStoryAnswer,
     member_event_answer,
     member_run_answer,
+    run_log_answer,
     run_story_answer,
 )
 from cloche.api.wire.parts import EdgeParts
@@ -45,6 +47,7 @@ class MemberRunRoutes:
         self._database = services.database
         self._cancellation = services.cancellation
         self._clock = services.clock
+        self._logs = services.logs
 
     def table(self) -> list[Endpoint]:
         """The routes."""
@@ -54,6 +57,7 @@ class MemberRunRoutes:
             Endpoint(method="GET", path=runs, run=self.list_member_runs, answer=MemberRunPage),
             Endpoint(method="GET", path=one, run=self.get_member_run, answer=RunStoryAnswer),
             Endpoint(method="GET", path=f"{one}/events", run=self.list_member_events, answer=MemberEventPage),
+            Endpoint(method="GET", path=f"{one}/logs", run=self.get_member_run_log, answer=RunLogAnswer),
             Endpoint(
                 method="POST", path=f"{one}/cancel", run=self.cancel_member_run, answer=CancelledAnswer, status=202
             ),
@@ -133,6 +137,17 @@ class MemberRunRoutes:
             )
 
         return await self._database.read(work)
+
+    @requires(Permission.ADMIN_RUNS)
+    async def get_member_run_log(self, caller: Admitted, run_id: str) -> RunLogAnswer:
+        """Get what this process has logged about a run, and how far back it remembers."""
+        wanted, scope = path_id(RunId, run_id), caller.scope
+
+        async def work(tx: Transaction) -> MemberRun:
+            return await TenantRunRepository(scope).get(tx, wanted)
+
+        found = await self._database.read(work)
+        return run_log_answer(self._logs.of_run(wanted), self._logs.since, found.run.created_at)
 
     @requires(Permission.ADMIN_RUNS_CANCEL)
     async def cancel_member_run(

@@ -20,6 +20,7 @@ from cloche.domain.steps import StepKind, StepState
 from cloche.events.codec import decode
 from cloche.storage.run_stories import ApprovalStory, EventRow, ExecutionStory, StepStory
 from cloche.storage.tenant_runs import LastEvent, MemberRun, OpenQuestion
+from cloche.telemetry import LogLine
 
 
 class MemberCancelBody(RequestBody):
@@ -159,6 +160,34 @@ class MemberEventPage(BaseModel):
     items: list[MemberEventAnswer]
     next_after: int | None = Field(description="read on with it as `after`; null when there is no more now")
     trimmed: bool = Field(description="whether events before these are there no more")
+
+
+class LogLineAnswer(BaseModel):
+    """A log line of the process: its name, and keys with ids, names, codes and numbers."""
+
+    at: Moment
+    level: str
+    event: str
+    fields: dict[str, str | int | float | bool | None]
+
+
+class RunLogAnswer(BaseModel):
+    """What this process has logged about a run, the newest line last."""
+
+    items: list[LogLineAnswer]
+    since: Moment = Field(description="how far back the process remembers; it forgets when it ends")
+    complete: bool = Field(description="whether the run is younger than that, so that nothing is missing")
+
+
+def run_log_answer(lines: Sequence[LogLine], since: datetime, accepted_at: datetime) -> RunLogAnswer:
+    """The lines as the wire shows them, and whether the memory reaches back to the run's acceptance."""
+    return RunLogAnswer(
+        items=[
+            LogLineAnswer(at=line.at, level=line.level, event=line.event, fields=dict(line.fields)) for line in lines
+        ],
+        since=since,
+        complete=since <= accepted_at,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

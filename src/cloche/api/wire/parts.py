@@ -19,7 +19,7 @@ from cloche.execution.intake import Intake
 from cloche.execution.repairs import Repairs
 from cloche.llm.probe import ProbeResult
 from cloche.storage.database import Database
-from cloche.telemetry import Telemetry
+from cloche.telemetry import LogMemory, Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,7 @@ class EdgeParts:
     keys: SigningKeys
     clock: Clock
     telemetry: Telemetry
+    logs: LogMemory
     limits: EdgeLimits
     origins: frozenset[str]
     agents: Callable[[], list[AgentSpec]]
