@@ -17,6 +17,7 @@ export interface AgentAnswer {
   model: string;
   tools: string[];
   run_timeout_s: number;
+  examples: string[];
 }
 
 /** All agents, the default one first; there is never more than one page. */
@@ -235,6 +236,14 @@ export interface LastEventAnswer {
   at: string;
 }
 
+/** A log line of the process: its name, and keys with ids, names, codes and numbers. */
+export interface LogLineAnswer {
+  at: string;
+  level: string;
+  event: string;
+  fields: Record<string, string | number | boolean | null>;
+}
+
 /** An e-mail address with its password; the tenant's slug only where the two are right in several tenants. */
 export interface LoginBody {
   email: string;
@@ -247,6 +256,19 @@ export interface MeAnswer {
   user: UserAnswer;
   session_id: string;
   permissions: string[];
+}
+
+/** A user of the tenant. `last_seen_at` is the last sign-in or refresh, as long as the session is kept. */
+export interface MemberAnswer {
+  id: string;
+  tenant_id: string;
+  email: string;
+  name: string;
+  role: string;
+  status: string;
+  created_at: string;
+  last_seen_at: string | null;
+  live_sessions: number;
 }
 
 /** A person who shall be able to sign in. */
@@ -282,8 +304,14 @@ export interface MemberEventPage {
 
 /** The tenant's users, newest first. */
 export interface MemberPage {
-  items: UserAnswer[];
+  items: MemberAnswer[];
   next_cursor: string | null;
+}
+
+/** What changes of a user; what is left out stays. */
+export interface MemberPatch {
+  role?: Role | null;
+  name?: string | null;
 }
 
 /** A run of somebody of the tenant, without its content. */
@@ -481,6 +509,13 @@ export interface RunApprovalAnswer {
   decided_at: string | null;
 }
 
+/** What this process has logged about a run, the newest line last. */
+export interface RunLogAnswer {
+  items: LogLineAnswer[];
+  since: string;
+  complete: boolean;
+}
+
 /** Newest first; or live ones by how long nothing happened, and behind them those that wait for a person. */
 export type RunOrder = "newest" | "stuck";
 
@@ -551,6 +586,11 @@ export interface SessionPage {
   next_cursor?: string | null;
 }
 
+/** How many sessions this has ended. */
+export interface SessionsEndedAnswer {
+  sessions_ended: number;
+}
+
 /** The secret that the server printed at its first start, and who becomes the first administrator. */
 export interface SetUpBody {
   secret: string;
@@ -586,6 +626,24 @@ export interface TenantAnswer {
   name: string;
   status: string;
   created_at: string;
+}
+
+/** What was used on one day by what it was asked for: an agent, of a model, or by a user; the others are null. */
+export interface TenantUsageDay {
+  day: string;
+  agent: string | null;
+  model: string | null;
+  user: UsageUser | null;
+  calls: number;
+  input_tokens: number;
+  output_tokens: number;
+}
+
+/** What the tenant's runs used, by day; days on which nothing was used are not there. */
+export interface TenantUsageDaysAnswer {
+  since: string;
+  until: string;
+  items: TenantUsageDay[];
 }
 
 /** A piece of text. */
@@ -678,6 +736,26 @@ export interface UsageAnswer {
   total: UsageTotal;
 }
 
+/** What one agent used of one model on one day. */
+export interface UsageDay {
+  day: string;
+  agent: string;
+  model: string;
+  calls: number;
+  input_tokens: number;
+  output_tokens: number;
+}
+
+/** What the person's runs used, by day, agent and model; days on which nothing was used are not there. */
+export interface UsageDaysAnswer {
+  since: string;
+  until: string;
+  items: UsageDay[];
+}
+
+/** What the usage of a tenant is added up by, beside the day. */
+export type UsageKey = "agent" | "model" | "user";
+
 /** What one agent used of one model. */
 export interface UsageLine {
   agent: string;
@@ -700,6 +778,12 @@ export interface UsageTotal {
   calls: number;
   input_tokens: number;
   output_tokens: number;
+}
+
+/** Who used it. */
+export interface UsageUser {
+  id: string;
+  email: string;
 }
 
 /** A person in a tenant. */
