@@ -18,8 +18,8 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    """The system's Chromium. Where there is none these tests are skipped; in CI that is a failure."""
+def launch() -> Generator[Callable[..., Browser]]:
+    """Starts the system's Chromium. Where there is none the tests are skipped; in CI that is a failure."""
     path = next((found for name in _NAMES if (found := shutil.which(name))), None)
     if path is None:
         reason = "the page's tests need Chromium: apt-get install chromium"
@@ -27,11 +27,23 @@ def browser() -> Generator[Browser]:
             pytest.fail(reason)
         pytest.skip(reason)
     # Chromium's own sandbox does not run as root.
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    always = ["--no-sandbox"] if os.geteuid() == 0 else []
+    made: list[Browser] = []
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=options)
-        yield found
-        found.close()
+
+        def start(*options: str) -> Browser:
+            made.append(playwright.chromium.launch(executable_path=path, args=[*always, *options]))
+            return made[-1]
+
+        yield start
+        for browser in made:
+            browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Callable[..., Browser]) -> Browser:
+    """One browser for all tests of a module."""
+    return launch()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { memo, useState } from "react";
 import { useParts } from "../app/parts";
 import { go, paths } from "../app/routes";
 import { showSidebar } from "../app/sidebarState";
@@ -6,7 +6,6 @@ import type { ThreadAnswer } from "../client/rest";
 import { Icon } from "../ui/Icon";
 import { Menu } from "../ui/Menu";
 import { tell, tellError } from "../ui/toasts";
-import type { ThreadView } from "../view/model";
 import { Branches } from "./Branches";
 import { exportThread } from "./exports";
 import { LinkState } from "./LinkState";
@@ -14,10 +13,9 @@ import type { OpenThread } from "./openThread";
 import { archiveThread, deleteThread, renameThread } from "./threadActions";
 
 /** The top of a conversation: what it is called, what can be done with it, and whether the page is up to date. */
-export function ChatHead(props: {
+export const ChatHead = memo(function ChatHead(props: {
   readonly thread: ThreadAnswer | null;
   readonly title: string;
-  readonly view: ThreadView | null;
   readonly open?: OpenThread;
 }) {
   const { thread, title, open } = props;
@@ -105,7 +103,7 @@ export function ChatHead(props: {
       )}
     </header>
   );
-}
+});
 
 async function copyAddress(): Promise<void> {
   try {

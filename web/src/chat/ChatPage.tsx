@@ -5,8 +5,8 @@ import type { AcceptedAnswer, ThreadAnswer } from "../client/rest";
 import { Icon } from "../ui/Icon";
 import { preloadRichText } from "../ui/RichText";
 import { tellError } from "../ui/toasts";
-import { useStore } from "../ui/useStore";
-import { liveRuns, type Question, type RunView, type ThreadView } from "../view/model";
+import { useFromStore, useStore } from "../ui/useStore";
+import { liveRuns, type Question, type ThreadView } from "../view/model";
 import { ChatHead } from "./ChatHead";
 import { type Busyness, Composer } from "./Composer";
 import { OpenThread } from "./openThread";
@@ -35,7 +35,7 @@ function FreshThread() {
   );
   return (
     <div className="chat">
-      <ChatHead thread={null} title="New conversation" view={null} />
+      <ChatHead thread={null} title="New conversation" />
       <div className="turns-frame">
         <div className="turns turns-fresh">
           {outgoing.length === 0 ? <Welcome onPick={setFill} /> : <OutgoingList outgoing={outgoing} />}
@@ -66,19 +66,19 @@ function KnownThread({ threadId }: { readonly threadId: string }) {
     };
   }, [api, open]);
   const phase = useStore(open.phase);
-  const view = useStore(open.view);
   const thread = useStore(open.thread);
-  const outgoing = useStore(outbox.messages).filter((one) => one.threadId === threadId && !isTold(view, one));
-  const runs = liveRuns(view);
-  const current = runs[0] ?? null;
-  const actions = useThreadActions(open, current);
+  // What changes with each word is drawn where it stands; what is around it only when it changes itself.
+  const title = useFromStore(open.view, (view) => view.title ?? "");
+  const busyness = useFromStore(open.view, busynessOf);
+  const runId = useFromStore(open.view, stoppable);
   const stop = useCallback(() => {
-    if (current !== null) open.cancel(current.id).catch((thrown: unknown) => tellError(thrown, "Not stopped"));
-  }, [open, current]);
-  useEscapeStops(current === null ? null : stop);
+    if (runId !== null) open.cancel(runId).catch((thrown: unknown) => tellError(thrown, "Not stopped"));
+  }, [open, runId]);
+  const send = useCallback((draft: Draft) => void outbox.put(draft), [outbox]);
+  useEscapeStops(runId === null ? null : stop);
   return (
     <div className="chat">
-      <ChatHead thread={thread} title={view.title ?? ""} view={view} open={open} />
+      <ChatHead thread={thread} title={title} open={open} />
       {phase.name === "opening" && (
         <p className="page-note" role="status">
           Opening the conversation…
@@ -102,15 +102,13 @@ function KnownThread({ threadId }: { readonly threadId: string }) {
       )}
       {phase.name === "ready" && (
         <>
-          <Turns view={view} actions={actions} onEarlier={() => void open.loadEarlier().catch(tellError)}>
-            <OutgoingList outgoing={outgoing} />
-          </Turns>
+          <OpenTurns open={open} isBusy={busyness !== "free"} />
           <Composer
             threadId={threadId}
-            busyness={busynessOf(runs)}
+            busyness={busyness}
             fill={null}
-            onStop={current === null || current.state === "cancelling" ? null : stop}
-            onSend={(draft) => outbox.put(draft)}
+            onStop={runId === null ? null : stop}
+            onSend={send}
           />
         </>
       )}
@@ -118,9 +116,29 @@ function KnownThread({ threadId }: { readonly threadId: string }) {
   );
 }
 
-function busynessOf(runs: readonly RunView[]): Busyness {
+function OpenTurns({ open, isBusy }: { readonly open: OpenThread; readonly isBusy: boolean }) {
+  const { outbox } = useParts();
+  const view = useStore(open.view);
+  const outgoing = useStore(outbox.messages).filter((one) => one.threadId === open.threadId && !isTold(view, one));
+  const actions = useThreadActions(open, isBusy);
+  const earlier = useCallback(() => void open.loadEarlier().catch(tellError), [open]);
+  return (
+    <Turns view={view} actions={actions} onEarlier={earlier}>
+      <OutgoingList outgoing={outgoing} />
+    </Turns>
+  );
+}
+
+function busynessOf(view: ThreadView): Busyness {
+  const runs = liveRuns(view);
   if (runs.some((run) => run.state === "waiting")) return "asking";
   return runs.length > 0 ? "busy" : "free";
+}
+
+/** The run that a person can stop now. */
+function stoppable(view: ThreadView): string | null {
+  const run = liveRuns(view)[0];
+  return run === undefined || run.state === "cancelling" ? null : run.id;
 }
 
 /** The server's own word of a message has come: it is not on its way any more. */
@@ -128,9 +146,8 @@ function isTold(view: ThreadView, message: Outgoing): boolean {
   return view.turns.some((turn) => turn.question?.clientMessageId === message.clientMessageId);
 }
 
-function useThreadActions(open: OpenThread, current: RunView | null): TurnActions {
+function useThreadActions(open: OpenThread, isBusy: boolean): TurnActions {
   const { api, outbox } = useParts();
-  const isBusy = current !== null;
   return useMemo(
     (): TurnActions => ({
       decide: (approvalId, decision, edited) => open.decide(approvalId, decision, edited),

@@ -1,4 +1,4 @@
-import { type ChangeEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
+import { type ChangeEvent, type KeyboardEvent, memo, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
 import { useParts } from "../app/parts";
 import type { OnBusy, OnPendingApproval } from "../client/rest";
 import { Icon } from "../ui/Icon";
@@ -14,7 +14,7 @@ const drafts = new Map<string, string>();
 /** What the thread is doing, as far as the next message is concerned. */
 export type Busyness = "free" | "busy" | "asking";
 
-export function Composer(props: {
+export const Composer = memo(function Composer(props: {
   readonly threadId: string | null;
   readonly busyness: Busyness;
   readonly onSend: (draft: Draft) => void;
@@ -183,7 +183,7 @@ export function Composer(props: {
       </div>
     </form>
   );
-}
+});
 
 /** A file as a part of a message: its name, and its text as it is. */
 async function fileText(file: File): Promise<string> {

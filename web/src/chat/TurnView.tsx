@@ -27,7 +27,7 @@ export const TurnView = memo(function TurnView(props: {
   return (
     <article className="turn" aria-label={name}>
       <h2 className="visually-hidden">{name}</h2>
-      {question !== null && <QuestionView question={question} actions={actions} isLive={isLive(run)} />}
+      {question !== null && <QuestionView question={question} actions={actions} />}
       {run !== null && (
         <div className="answer">
           {question === null && run.retryOf !== null && (
@@ -44,7 +44,7 @@ export const TurnView = memo(function TurnView(props: {
   );
 });
 
-function QuestionView(props: { readonly question: Question; readonly actions: TurnActions; readonly isLive: boolean }) {
+const QuestionView = memo(function QuestionView(props: { readonly question: Question; readonly actions: TurnActions }) {
   const { question, actions } = props;
   const [draft, setDraft] = useState<string | null>(null);
   if (draft !== null) {
@@ -104,7 +104,7 @@ function QuestionView(props: { readonly question: Question; readonly actions: Tu
       </div>
     </div>
   );
-}
+});
 
 /** What the agent is doing now. */
 function Now({ run }: { readonly run: RunView }) {

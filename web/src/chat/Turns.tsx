@@ -5,7 +5,8 @@ import type { ThreadView, Turn } from "../view/model";
 import { type TurnActions, TurnView } from "./TurnView";
 
 const NEAR_END_PX = 80;
-const NEAR_START_PX = 600;
+/** Turns above the screen below which earlier ones are asked for. */
+const NEAR_START = 5;
 
 /**
  * The turns of a thread, of which only those near the screen are drawn. Whoever reads the end stays at the end while an
@@ -20,6 +21,7 @@ export function Turns(props: {
   const { view, actions, onEarlier, children } = props;
   const { turns, hasEarlier } = view;
   const scroller = useRef<HTMLDivElement>(null);
+  const end = useRef<HTMLDivElement>(null);
   const [isAtEnd, setAtEnd] = useState(true);
   const virtualizer = useVirtualizer({
     count: turns.length,
@@ -31,43 +33,43 @@ export function Turns(props: {
     scrollEndThreshold: NEAR_END_PX,
     overscan: 3,
     paddingStart: 16,
+    // Places and heights are written as they are measured, without drawing anything again.
+    directDomUpdates: true,
   });
   useLayoutEffect(() => {
     virtualizer.scrollToEnd();
   }, [virtualizer]);
-  const onScroll = (): void => {
-    const element = scroller.current;
-    if (element === null) return;
-    setAtEnd(element.scrollHeight - element.scrollTop - element.clientHeight <= NEAR_END_PX);
-    if (element.scrollTop < NEAR_START_PX && hasEarlier) onEarlier();
-  };
   const lastKey = turns[turns.length - 1]?.key;
+  const items = virtualizer.getVirtualItems();
+  const isNearStart = (items[0]?.index ?? 0) < NEAR_START;
   useEffect(() => {
-    // A first page that does not fill the screen cannot be scrolled to ask for more.
-    const element = scroller.current;
-    if (element !== null && turns.length > 0 && hasEarlier && element.scrollHeight <= element.clientHeight) onEarlier();
-  }, [hasEarlier, onEarlier, turns.length]);
+    if (isNearStart && hasEarlier && turns.length > 0) onEarlier();
+  }, [isNearStart, hasEarlier, onEarlier, turns.length]);
+  useEffect(() => {
+    // Asking an element where it is makes the browser lay everything out; here it tells by itself.
+    const watching = new IntersectionObserver(([entry]) => setAtEnd(entry?.isIntersecting ?? true), {
+      root: scroller.current,
+      rootMargin: `${NEAR_END_PX}px`,
+    });
+    if (end.current !== null) watching.observe(end.current);
+    return () => watching.disconnect();
+  }, []);
   return (
     <div className="turns-frame">
-      <div className="turns" ref={scroller} onScroll={onScroll} tabIndex={0} role="region" aria-label="Conversation">
-        <div className="turns-whole" style={{ height: virtualizer.getTotalSize() }}>
-          {virtualizer.getVirtualItems().map((item) => {
+      <div className="turns" ref={scroller} tabIndex={0} role="region" aria-label="Conversation">
+        <div className="turns-whole" ref={virtualizer.containerRef}>
+          {items.map((item) => {
             const turn = turns[item.index];
             if (turn === undefined) return null;
             return (
-              <div
-                key={item.key}
-                ref={virtualizer.measureElement}
-                data-index={item.index}
-                className="turn-place"
-                style={{ transform: `translateY(${item.start}px)` }}
-              >
+              <div key={item.key} ref={virtualizer.measureElement} data-index={item.index} className="turn-place">
                 <TurnView turn={turn} actions={actions} isLast={turn.key === lastKey} />
               </div>
             );
           })}
         </div>
         {children}
+        <div ref={end} className="turns-end" />
       </div>
       {!isAtEnd && (
         <button type="button" className="button to-end" onClick={() => virtualizer.scrollToEnd({ behavior: "smooth" })}>

@@ -9,22 +9,32 @@ import { htmlOf } from "./html";
 const Markdown = memo(function Markdown(props: { readonly text: string; readonly isWhole: boolean }) {
   const { text, isWhole } = props;
   const reading = useRef<Reading>(NOTHING_READ);
-  const blocks = useMemo((): readonly Block[] => {
-    if (isWhole) return readAll(text);
+  const [settled, open] = useMemo((): readonly [readonly Block[], readonly Block[]] => {
+    if (isWhole) return [readAll(text), []];
     reading.current = readMore(reading.current, text);
-    return [...reading.current.settled, ...reading.current.open];
+    return [reading.current.settled, reading.current.open];
   }, [text, isWhole]);
   return (
     // The links inside are the controls; this only hears of their clicks.
     <div className="md" onClick={onLink} onAuxClick={onLink}>
-      {blocks.map((block, index) => (
-        <MarkdownBlock key={index} block={block} isWhole={isWhole || index < blocks.length - 1} />
-      ))}
+      <Blocks blocks={settled} first={0} areWhole />
+      <Blocks blocks={open} first={settled.length} areWhole={false} />
     </div>
   );
 });
 
 export default Markdown;
+
+/** Blocks in a row; those that stand are the same row as before, and not even looked at. */
+const Blocks = memo(function Blocks(props: {
+  readonly blocks: readonly Block[];
+  readonly first: number;
+  readonly areWhole: boolean;
+}) {
+  return props.blocks.map((block, index) => (
+    <MarkdownBlock key={props.first + index} block={block} isWhole={props.areWhole} />
+  ));
+});
 
 const MarkdownBlock = memo(
   function MarkdownBlock({ block, isWhole }: { readonly block: Block; readonly isWhole: boolean }) {
