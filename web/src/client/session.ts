@@ -162,7 +162,9 @@ export class BrowserSession {
 
   private left(reason: SignedOutReason): void {
     clearTimeout(this.timer);
-    this.session.set({ state: "signed_out", reason });
+    // Whoever signed out knows why; that the session is over is what follows, and may be heard first or last.
+    const isKnown = this.session.get().state === "signed_out" && (reason === "ended" || reason === "not_yet");
+    if (!isKnown) this.session.set({ state: "signed_out", reason });
   }
 
   private tell(kind: Word["kind"]): void {
