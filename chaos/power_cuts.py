@@ -99,9 +99,10 @@ async def _append_early(
     *,
     at: datetime,
     moves_thread: bool = True,
+    own: int = 0,
 ) -> list[StoredEvent]:
     """Like the log's own, but followers hear before the commit."""
-    events = await EventRepository(scope).append(tx, thread_id, drafts, at=at, moves_thread=moves_thread)
+    events = await EventRepository(scope).append(tx, thread_id, drafts, at=at, moves_thread=moves_thread, own=own)
     publish, key = getattr(log, _HUB).publish, (scope.tenant_id, thread_id)
     getattr(getattr(log, _DATABASE), _LOOP).call_soon_threadsafe(publish, key, events)
     return events

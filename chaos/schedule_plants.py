@@ -63,9 +63,9 @@ def _early_publication() -> list[Patch]:
     """Followers hear of events inside the transaction, before it is kept."""
 
     async def append(
-        self: Any, tx: Any, scope: Any, thread_id: Any, drafts: Any, *, at: Any, moves_thread: bool = True
+        self: Any, tx: Any, scope: Any, thread_id: Any, drafts: Any, *, at: Any, moves_thread: bool = True, own: int = 0
     ) -> Any:
-        events = await EventRepository(scope).append(tx, thread_id, drafts, at=at, moves_thread=moves_thread)
+        events = await EventRepository(scope).append(tx, thread_id, drafts, at=at, moves_thread=moves_thread, own=own)
         self._hub.publish((scope.tenant_id, thread_id), events)
         return events
 
