@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
-from cloche.cli.doctor import interval
+from cloche.cli.checkup import Errand
+from cloche.cli.doctor import _Plan, _Round, _show, _stored, interval
+from cloche.cli.repairs import RepairView
+from cloche.cli.rest import Account
+from cloche.cli.verdicts import CheckResult, Report, Verdict
 from cloche.errors import InvalidInputError
 
 Cloche = Callable[..., Result]
@@ -73,3 +78,36 @@ def test_metrics_that_cannot_be_written_are_told(cloche: Cloche, tmp_path: Path)
 
     assert result.exit_code == 1
     assert "cannot be written" in result.stderr
+
+
+async def test_a_report_that_cannot_be_stored_is_told_and_changes_no_verdict(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    check = CheckResult(name="path", verdict=Verdict.OK, detail="found")
+    report = Report(url="http://127.0.0.1:1", at=datetime(2026, 3, 1, tzinfo=UTC), checks=(check,))
+    plan = _Plan(
+        errand=Errand(
+            url="http://127.0.0.1:1",
+            account=Account(email="ada@example.org", password="a secret"),
+            agent=None,
+            message="hello",
+            wanted=(),
+        ),
+        users=0,
+        pause=None,
+        look_back=timedelta(days=1),
+        repair=False,
+        metrics_file=None,
+        as_json=False,
+    )
+
+    done = await _stored(plan, _Round(report=report, view=RepairView()))
+    member = await _stored(plan, _Round(report=report, view=None))
+    _show(done, as_json=False)
+    _show(done, as_json=True)
+
+    assert (done.is_ok, member.trouble) == (True, None)
+    people, _, machine = capsys.readouterr().out.partition("{")
+    assert "the report is not stored on the server: " in people
+    assert "all is well" in people
+    assert json.loads("{" + machine)["not_stored"] == done.trouble

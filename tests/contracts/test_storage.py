@@ -2,6 +2,7 @@
 
 from cloche.testing.contracts.approvals import TestApprovals, TestDelegation
 from cloche.testing.contracts.branches import TestBranches
+from cloche.testing.contracts.checkups import TestCheckups
 from cloche.testing.contracts.claims import TestClaims, TestUnfinishedWork
 from cloche.testing.contracts.events import TestLog, TestReading
 from cloche.testing.contracts.findings import TestFindings, TestMending
@@ -26,6 +27,7 @@ __all__ = [
     "TestApprovals",
     "TestBranches",
     "TestCancellation",
+    "TestCheckups",
     "TestClaims",
     "TestClientMessageIds",
     "TestDelegation",

@@ -171,6 +171,25 @@ def test_a_server_that_is_well_has_nothing_to_repair(shared_server: ServerProces
     assert report["repairs"] == {"ok": True, "left": [], "repaired": [], "more": False, "trouble": None}
 
 
+async def test_an_administrator_s_report_is_stored_and_a_member_s_is_not(server: ServerProcess) -> None:
+    member = server.add_user("probe@example.org")
+    _, report = doctor(server, *QUICK)
+    doctor(server, *QUICK, email=member)
+    doctor(server, *QUICK, "--repair", email=member)
+    _, crowd = doctor(server, *QUICK, "--users", "2")
+
+    async with signed_in(server.url, server.admin_email) as admin:
+        items = (await admin.http.get("/v1/admin/checkups")).json()["items"]
+
+    assert [report["not_stored"], crowd["not_stored"]] == [None, None]
+    assert [one["users"] for one in items] == [2, 0]
+    assert items[1]["by"]["email"] == server.admin_email
+    assert items[1]["is_ok"] == report["ok"]
+    told = {line["name"]: line["ok"] for line in items[1]["checks"]}
+    assert told == {check["name"]: check["verdict"] == "ok" for check in report["checks"]} | {"repairs": True}
+    assert [line["name"] for line in items[0]["checks"]] == [one["name"] for one in crowd["checks"]] + ["repairs"]
+
+
 def test_what_disagrees_is_shown_repaired_and_gone(server: ServerProcess) -> None:
     doctor(server, *QUICK)
     plant(server, "UPDATE runs SET last_seq = 0", "UPDATE executions SET ended_at = NULL, state = 'running'")

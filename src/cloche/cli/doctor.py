@@ -30,6 +30,7 @@ from cloche.cli.credentials import (
 )
 from cloche.cli.crowds import CrowdReport, crowd_members, crowd_metrics, crowd_of, crowd_table
 from cloche.cli.guests import MAX_GUESTS, open_guests
+from cloche.cli.records import record_of, store_record
 from cloche.cli.repairs import RepairView, add_repair_metrics, repair_members, repair_table, view_repairs
 from cloche.cli.rest import Account, server_address
 from cloche.cli.verdicts import GOLDEN, Report, as_members, as_metrics, as_table
@@ -62,6 +63,7 @@ class _Plan:
 class _Round:
     report: Report | CrowdReport
     view: RepairView | None
+    trouble: str | None = None  # why the report is not stored, where it should be
 
     @property
     def is_ok(self) -> bool:
@@ -171,7 +173,7 @@ async def _rounds(plan: _Plan, clock: Clock) -> bool:
             guests = open_guests(plan.errand.url, plan.errand.account, plan.users)
             errands = [_errand_of(plan.errand, guest) for guest in await stack.enter_async_context(guests)]
         while True:
-            done = _Round(report=await _walk(plan, errands, clock), view=await _view(plan, clock))
+            done = await _stored(plan, _Round(report=await _walk(plan, errands, clock), view=await _view(plan, clock)))
             _show(done, as_json=plan.as_json)
             if plan.metrics_file is not None:
                 await asyncio.to_thread(_write_metrics, plan.metrics_file, _metrics(done))
@@ -203,17 +205,28 @@ async def _view(plan: _Plan, clock: Clock) -> RepairView | None:
     return await view_repairs(plan.errand.url, account, since=clock.now() - plan.look_back, repair=plan.repair)
 
 
+async def _stored(plan: _Plan, done: _Round) -> _Round:
+    """The round, whose report the server has where the account is an administrator's; whatever comes of that."""
+    if plan.errand.account is None or done.view is None:
+        return done
+    record = record_of(done.report, done.view, is_ok=done.is_ok)
+    return replace(done, trouble=await store_record(plan.errand.url, plan.errand.account, record))
+
+
 def _show(done: _Round, *, as_json: bool) -> None:
     report, view = done.report, done.view
     if as_json:
         members = crowd_members(report) if isinstance(report, CrowdReport) else as_members(report)
         whole = {**members, "ok": done.is_ok, "repairs": None if view is None else repair_members(view)}
+        whole["not_stored"] = done.trouble
         typer.echo(json.dumps(whole, ensure_ascii=False))
         return
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.print(crowd_table(report) if isinstance(report, CrowdReport) else as_table(report))
     if view is not None:
         _show_view(console, view)
+    if done.trouble is not None:
+        console.print(f"the report is not stored on the server: {done.trouble}", markup=False, soft_wrap=True)
     word = "[green]all is well[/]" if done.is_ok else "[red]not well[/]"
     console.print(f"{word} at {report.url}, {to_text(report.at)}\n", soft_wrap=True)
 

@@ -15,6 +15,7 @@ from cloche.api.rest.approvals import ApprovalRoutes
 from cloche.api.rest.auth import AuthRoutes
 from cloche.api.rest.branches import BranchRoutes
 from cloche.api.rest.browser import BrowserRoutes
+from cloche.api.rest.checkups import CheckupRoutes
 from cloche.api.rest.edge import RequestEdge
 from cloche.api.rest.errors import ErrorEdge, add_exception_handlers, render_refusal
 from cloche.api.rest.export import ExportRoutes
@@ -105,6 +106,7 @@ def _tables(services: EdgeParts, openapi: Document) -> dict[str, list[Endpoint]]
             *MemberRunRoutes(services).table(),
             *OperationRoutes(services).table(),
             *FindingRoutes(services).table(),
+            *CheckupRoutes(services).table(),
         ],
         "system": SystemRoutes(services, openapi=openapi).table(),
     }

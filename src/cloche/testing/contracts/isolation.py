@@ -23,6 +23,7 @@ from cloche.ids import TenantId, ThreadId
 from cloche.storage.approvals import ApprovalRepository
 from cloche.storage.audit import AuditRepository
 from cloche.storage.branches import BranchRepository
+from cloche.storage.checkups import CheckupRepository
 from cloche.storage.database import Transaction
 from cloche.storage.events import EventDraft, EventRepository
 from cloche.storage.findings import LAST_RUN, LAST_USER, FindingRepository, RunMark, RunPiece
@@ -63,6 +64,7 @@ Call = Callable[[Transaction, Scope, Names], Awaitable[object]]
 OF_THE_TENANT = frozenset(
     {
         "AuditRepository",
+        "CheckupRepository",
         "FindingRepository",
         "MemberRepository",
         "RunFigureRepository",
@@ -267,6 +269,10 @@ AUDIT: Mapping[str, Call] = {
     "append": lambda tx, scope, names: AuditRepository(scope).append(tx, "a", target=str(names.user), at=NOW),
     "list": lambda tx, scope, names: AuditRepository(scope).list(tx, PAGE),
 }
+CHECKUPS: Mapping[str, Call] = {
+    "append": lambda tx, scope, names: CheckupRepository(scope).append(tx, is_ok=True, users=0, checks=[], at=NOW),
+    "list": lambda tx, scope, names: CheckupRepository(scope).list(tx, limit=100),
+}
 TENANT_RUNS: Mapping[str, Call] = {
     "list": lambda tx, scope, names: TenantRunRepository(scope).list(tx, PAGE),
     "count_live": lambda tx, scope, names: TenantRunRepository(scope).count_live(tx),
@@ -324,6 +330,7 @@ CALLS: Mapping[str, Mapping[str, Call]] = {
     "ApprovalRepository": APPROVALS,
     "AuditRepository": AUDIT,
     "BranchRepository": BRANCHES,
+    "CheckupRepository": CHECKUPS,
     "EventRepository": EVENTS,
     "FindingRepository": FINDINGS,
     "MemberRepository": MEMBERS,

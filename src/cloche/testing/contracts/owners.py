@@ -13,6 +13,7 @@ from cloche.domain.usage import Usage
 from cloche.ids import ApprovalId, MessageId, RunId, SessionId, ThreadId, UserId
 from cloche.storage.approvals import ApprovalRepository
 from cloche.storage.audit import AuditRepository
+from cloche.storage.checkups import CheckupRepository, KeptCheck
 from cloche.storage.database import Database, Transaction
 from cloche.storage.events import EventDraft
 from cloche.storage.messages import MessageRepository
@@ -143,6 +144,8 @@ async def populated_owner(database: Database) -> tuple[Scope, Names]:
         await MemberRepository(scope).grant(tx, scope.user_id, MARK, at=NOW)
         await MemberRepository(scope).set_password_hash(tx, scope.user_id, MARK, at=NOW)
         await AuditRepository(scope).append(tx, MARK, target=MARK, at=NOW, detail={"a": MARK})
+        check = KeptCheck(name=MARK, ok=False, detail=MARK)
+        await CheckupRepository(scope).append(tx, is_ok=False, users=0, checks=[check], at=NOW)
         await tx.execute(
             "UPDATE users SET email = ? WHERE tenant_id = ? AND id = ?",
             names.email,

@@ -1,4 +1,4 @@
-"""What operators look for: runs of a whole tenant by id, by agent, by their end, and those that did not end well."""
+"""For operators: a tenant's runs by id, agent and end, those that did not end well, and what the doctor found."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+
+_INT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _index_where(name: str, table: str, columns: list[str], condition: str) -> None:
@@ -27,3 +29,11 @@ def upgrade() -> None:
         "state IN ('cancelled', 'dead', 'failed', 'timeout')",
     )
     op.create_index("usage_of_tenant", "usage_entries", ["tenant_id", "created_at"])
+    op.create_table(
+        "checkups",
+        *(sa.Column(name, sa.Text(), nullable=False) for name in ("tenant_id", "id", "user_id")),
+        *(sa.Column(name, _INT, nullable=False) for name in ("is_ok", "users", "created_at")),
+        sa.Column("checks", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "id"),
+        sqlite_with_rowid=False,
+    )
