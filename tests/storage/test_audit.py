@@ -1,10 +1,11 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from cloche.domain.scope import Scope, SystemScope
 from cloche.ids import TenantId, UserId
-from cloche.storage.audit import AuditLine, AuditRepository
+from cloche.storage.audit import AuditChoice, AuditLine, AuditRepository
 from cloche.storage.database import Database, Transaction
 from cloche.storage.pages import Page, PageRequest, page_request
 
@@ -68,3 +69,33 @@ def test_a_user_s_scope_cannot_write_elsewhere_and_a_system_scope_must_say_where
     with pytest.raises(AssertionError):
         AuditRepository(SystemScope(purpose="sweep"))
     assert AuditRepository(scope, scope.tenant_id)
+
+
+async def test_lines_are_chosen_by_who_did_what_since_when(database: Database, scope: Scope) -> None:
+    audit = AuditRepository(scope)
+    other = AuditRepository(Scope(tenant_id=scope.tenant_id, user_id=UserId.new()))
+    user = str(scope.user_id)
+
+    async def fill(tx: Transaction) -> None:
+        for number, action in enumerate(("user.added", "session.opened", "session.revoked", "user_x")):
+            await audit.append(tx, action, target="x", at=NOW + timedelta(seconds=number))
+            await other.append(tx, action, target="x", at=NOW + timedelta(seconds=number))
+
+    async def chosen(**options: Any) -> list[tuple[str, bool]]:
+        page = await database.read(lambda tx: audit.list(tx, PageRequest(limit=100), AuditChoice(**options)))
+        return [(line.action, line.actor == user) for line in page.items]
+
+    await database.write(fill)
+
+    assert len(await chosen()) == 8
+    assert await chosen(actor=user) == [
+        ("user_x", True),
+        ("session.revoked", True),
+        ("session.opened", True),
+        ("user.added", True),
+    ]
+    assert await chosen(actor=user, action="session.") == [("session.revoked", True), ("session.opened", True)]
+    assert await chosen(actor=user, action="user.") == [("user.added", True)]
+    assert await chosen(actor=user, action="user._") == []
+    assert await chosen(actor=user, since=NOW + timedelta(seconds=2)) == [("user_x", True), ("session.revoked", True)]
+    assert await chosen(actor="nobody") == []

@@ -12,7 +12,7 @@ import msgspec
 from cloche.clock import from_micros, to_micros
 from cloche.domain.scope import Scope, SystemScope
 from cloche.ids import TenantId, TraceId
-from cloche.storage.database import Transaction
+from cloche.storage.database import Param, Transaction
 from cloche.storage.pages import Page, PageRequest, cursor_of
 
 
@@ -26,6 +26,18 @@ class AuditLine:
     target: str
     detail: Mapping[str, object]
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditChoice:
+    """Which lines are wanted: those that fit all of it. ``action`` is how an action begins."""
+
+    actor: str | None = None
+    action: str = ""
+    since: datetime | None = None
+
+
+EVERY_LINE = AuditChoice()
 
 
 class _AuditRow(NamedTuple):
@@ -72,17 +84,28 @@ class AuditRepository:
             to_micros(at),
         )
 
-    async def list(self, tx: Transaction, page: PageRequest) -> Page[AuditLine]:
-        """The tenant's lines, newest first."""
+    async def list(self, tx: Transaction, page: PageRequest, choice: AuditChoice = EVERY_LINE) -> Page[AuditLine]:
+        """The tenant's lines that fit the choice, newest first."""
         number, identity = page.before or (2**62, "~")
+        conditions, params = "", list[Param]()
+        if choice.actor is not None:
+            conditions += "AND actor = ? "
+            params.append(choice.actor)
+        if choice.action:
+            conditions += "AND SUBSTR(action, 1, ?) = ? "
+            params += (len(choice.action), choice.action)
+        if choice.since is not None:
+            conditions += "AND created_at >= ? "
+            params.append(to_micros(choice.since))
         rows = await tx.fetch(
             _AuditRow,
             "SELECT id, actor, action, target, detail, created_at FROM audit "
-            "WHERE tenant_id = ? AND (created_at, id) < (?, ?) "
+            f"WHERE tenant_id = ? AND (created_at, id) < (?, ?) {conditions}"
             "ORDER BY created_at DESC, id DESC LIMIT ?",
             self._tenant,
             number,
             identity,
+            *params,
             page.limit + 1,
         )
         kept = rows[: page.limit]

@@ -34,6 +34,8 @@ _SHAPES: dict[tuple[str, str], str] = {
     ("usage_entries", "usage_entries"): "4000000 400000 4000 1",
     ("usage_entries", "usage_by_time"): "4000000 400000 4000 1",
     ("usage_entries", "usage_of_tenant"): "4000000 400000 1",
+    ("audit", "audit"): "1000000 100000 1",
+    ("audit", "audit_by_time"): "1000000 100000 1 1",
     ("sessions", "sessions"): "20000 2000 3 1",
     ("sessions", "sessions_revoked"): "500 1",
 }

@@ -156,3 +156,20 @@ async def test_the_trail_tells_who_did_what_to_whom(admin: Any, ada: Any, eve: A
     assert (newest["action"], newest["actor"]) == ("user.disabled", str(admin.scope.user_id))
     assert newest["target"] == str(ada.scope.user_id)
     assert str(ada.scope.user_id) not in {line["target"] for line in elsewhere["items"]}
+
+
+async def test_the_trail_is_looked_through_by_who_what_and_when(admin: Any, ada: Any):
+    await admin.post(f"/v1/admin/users/{ada.scope.user_id}/disable")
+    newest = (await admin.see("/v1/admin/audit?limit=1"))["items"][0]
+
+    async def actions(query: str) -> list[str]:
+        return [line["action"] for line in (await admin.see(f"/v1/admin/audit?{query}"))["items"]]
+
+    assert await actions(f"actor={admin.scope.user_id}&action=user.") == ["user.disabled"]
+    assert set(await actions("action=session.")) == {"session.opened"}
+    assert (await actions(f"since={newest['at']}"))[0] == "user.disabled"
+    assert await actions("since=2999-01-01T00:00:00Z") == []
+    first = await admin.see("/v1/admin/audit?action=session.&limit=1")
+    second = await admin.see(f"/v1/admin/audit?action=session.&limit=1&cursor={first['next_cursor']}")
+    assert first["items"] != second["items"]
+    assert (await admin.get("/v1/admin/audit?since=yesterday")).status_code == 400

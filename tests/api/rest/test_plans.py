@@ -59,6 +59,7 @@ CHOICES = (
     "runs?user_id={user_id}",
     "runs?user_id={user_id}&state=failed&live=false&agent=agent",
     "runs?order=stuck",
+    "audit?actor=operator&action=user.",
     "usage/days?by=model",
     "usage/days?by=user",
     "runs?order=stuck&agent=agent&user_id={user_id}&state=waiting",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Query
+
 from cloche.api.rest.route import FIRST_PAGE, Admitted, CursorQuery, Endpoint, LimitQuery
 from cloche.api.wire.access import requires
 from cloche.api.wire.admin import (
@@ -11,8 +15,9 @@ from cloche.api.wire.admin import (
     tenant_answer,
 )
 from cloche.api.wire.parts import EdgeParts
+from cloche.api.wire.shapes import Instant
 from cloche.domain.permissions import Permission
-from cloche.storage.audit import AuditLine, AuditRepository
+from cloche.storage.audit import AuditChoice, AuditLine, AuditRepository
 from cloche.storage.database import Transaction
 from cloche.storage.pages import Page, page_request
 from cloche.storage.tenants import Tenant, TenantRepository
@@ -43,13 +48,23 @@ class AdminRoutes:
 
     @requires(Permission.ADMIN_AUDIT)
     async def list_audit(
-        self, caller: Admitted, limit: LimitQuery = FIRST_PAGE, cursor: CursorQuery = None
+        self,
+        caller: Admitted,
+        *,
+        actor: Annotated[
+            str | None, Query(max_length=200, description="done by this user, or part of the program")
+        ] = None,
+        action: Annotated[str, Query(max_length=100, description="how the action begins, as `session.`")] = "",
+        since: Annotated[Instant | None, Query(description="done since then")] = None,
+        limit: LimitQuery = FIRST_PAGE,
+        cursor: CursorQuery = None,
     ) -> AuditPage:
         """List what was done in the tenant, newest first."""
         scope, page = caller.scope, page_request("audit", limit=limit, cursor=cursor)
+        choice = AuditChoice(actor=actor, action=action, since=since)
 
         async def work(tx: Transaction) -> Page[AuditLine]:
-            return await AuditRepository(scope).list(tx, page)
+            return await AuditRepository(scope).list(tx, page, choice)
 
         found = await self._database.read(work)
         return AuditPage(items=[audit_answer(line) for line in found.items], next_cursor=found.next_cursor)

@@ -29,6 +29,7 @@ def upgrade() -> None:
         "state IN ('cancelled', 'dead', 'failed', 'timeout')",
     )
     op.create_index("usage_of_tenant", "usage_entries", ["tenant_id", "created_at"])
+    op.create_index("audit_by_time", "audit", ["tenant_id", "created_at", "id"])
     op.create_table(
         "checkups",
         *(sa.Column(name, sa.Text(), nullable=False) for name in ("tenant_id", "id", "user_id")),
