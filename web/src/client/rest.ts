@@ -126,6 +126,50 @@ export interface CheckAnswer {
   latency_ms: number | null;
 }
 
+/** Whose account the doctor used. */
+export interface CheckerAnswer {
+  id: string;
+  email: string;
+}
+
+/** What a round of the doctor found, and when it was stored. */
+export interface CheckupAnswer {
+  checkup_id: string;
+  at: string;
+  by: CheckerAnswer;
+  is_ok: boolean;
+  users: number;
+  checks: CheckupLineAnswer[];
+}
+
+/** What a round of the doctor found. */
+export interface CheckupBody {
+  is_ok: boolean;
+  users: number;
+  checks: CheckupLine[];
+}
+
+/** One thing that was looked at. */
+export interface CheckupLine {
+  name: string;
+  ok: boolean;
+  detail: string;
+  duration_ms?: number | null;
+}
+
+/** One thing that was looked at. */
+export interface CheckupLineAnswer {
+  name: string;
+  ok: boolean;
+  detail: string;
+  duration_ms: number | null;
+}
+
+/** The last check-ups, newest first; there are never more than one page. */
+export interface CheckupPage {
+  items: CheckupAnswer[];
+}
+
 /** A person's yes or no; with a yes, the arguments may be edited. */
 export interface DecideBody {
   decision: ApprovalDecision;
