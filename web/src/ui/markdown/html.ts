@@ -39,6 +39,13 @@ const writer = new Marked({
   renderer: {
     // What looks like HTML is text that somebody wrote about HTML.
     html: ({ text }: Tokens.HTML | Tokens.Tag) => escaped(text),
+    // Always: the reader takes what follows `<script>` or `<pre>` for HTML, which is not to be escaped.
+    text(this: { parser: { parseInline(tokens: Token[]): string } }, token: Tokens.Text | Tokens.Escape) {
+      return "tokens" in token && token.tokens !== undefined
+        ? this.parser.parseInline(token.tokens)
+        : escaped(token.text);
+    },
+    code: ({ text }: Tokens.Code) => `<pre><code>${escaped(text)}\n</code></pre>\n`,
     // Nothing is fetched because an answer names it: a picture is told of, and opened by a person.
     image: ({ href, text }: Tokens.Image) => {
       const url = webAddress(href);
@@ -71,9 +78,14 @@ export function codeHtml(html: string): TrustedHTML | string {
   return DOMPurify.sanitize(html, { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_TRUSTED_TYPE: true });
 }
 
+/** The HTML of a block as it is written: what `htmlOf` takes out of it besides is a second wall. */
+export function writtenHtml(token: Token): string {
+  return writer.parser([token]);
+}
+
 /** HTML in which nothing runs, loads or leads anywhere but to the web by a person's click. */
 export function htmlOf(token: Token): TrustedHTML | string {
-  return DOMPurify.sanitize(writer.parser([token]), {
+  return DOMPurify.sanitize(writtenHtml(token), {
     ALLOWED_TAGS: TAGS,
     ALLOWED_ATTR: ATTRIBUTES,
     ALLOWED_URI_REGEXP: WEB,
