@@ -1,4 +1,4 @@
-import type { Event } from "../client/live";
+import type { Event, StepRestarted } from "../client/live";
 import { type ApprovalView, emptyRun, LIVE, type RunItem, type RunView, type ToolItem } from "./model";
 
 export function textOf(parts: readonly { readonly text: string }[]): string {
@@ -8,6 +8,8 @@ export function textOf(parts: readonly { readonly text: string }[]): string {
 /** The run after one more event of it, or of a run below it; the same run when the event changes nothing. */
 export function runAfter(run: RunView, event: Event): RunView {
   if (event.run_id !== run.id) return childAfter(run, event);
+  // A run ends once.
+  if (run.endedAt !== null) return run;
   switch (event.type) {
     case "message_created":
     case "thread_updated":
@@ -25,9 +27,9 @@ export function runAfter(run: RunView, event: Event): RunView {
     case "agent_thinking":
       return withThinking(run, event.seq, event.data.step, event.data.text);
     case "message_delta":
-      return withText(run, event.data.message_id, (text) => text + event.data.text, false);
+      return withDelta(run, event.data.message_id, event.data.text);
     case "message_completed":
-      return withText(run, event.data.message_id, () => textOf(event.data.parts), true);
+      return withWhole(run, event.data.message_id, textOf(event.data.parts));
     case "tool_executing":
     case "tool_progress":
     case "tool_completed":
@@ -47,14 +49,8 @@ export function runAfter(run: RunView, event: Event): RunView {
         item.kind === "subagent" ? { ...item, state: ok ? "done" : "failed" } : item,
       );
     }
-    case "step_restarted": {
-      const { step, message_id, tool_call_id } = event.data;
-      const items = run.items.filter(
-        (item) =>
-          item.key !== message_id && item.key !== tool_call_id && !(item.kind === "thinking" && item.step === step),
-      );
-      return { ...run, items };
-    }
+    case "step_restarted":
+      return { ...run, items: run.items.flatMap((item) => withoutStep(item, event.data)) };
     case "agent_completed":
       return ended(run, event.at, { state: "completed", usage: event.data.usage, durationMs: event.data.duration_ms });
     case "agent_failed":
@@ -83,6 +79,17 @@ function childAfter(run: RunView, event: Event): RunView {
   return replaced(run, at, { ...item, run: runAfter(item.run, event) });
 }
 
+/** What is left of an item when its step runs again: what a person said about a tool's call still counts. */
+function withoutStep(item: RunItem, { step, message_id, tool_call_id }: StepRestarted): RunItem[] {
+  if (item.key === message_id || (item.kind === "thinking" && item.step === step)) return [];
+  if (item.key !== tool_call_id) return [item];
+  if (item.kind !== "tool" || item.approval === null) return [];
+  const { decision } = item.approval;
+  const state = decision === null || decision === "approve" ? "asking" : "stopped";
+  const nothing = { startedAt: null, durationMs: null, progress: null, result: null, error: null };
+  return [{ ...item, ...nothing, state }];
+}
+
 /** A person's wish to stop is shown until the run has stopped. */
 function ongoing(run: RunView, state: "running" | "waiting"): RunView["state"] {
   return run.state === "cancelling" || !LIVE.has(run.state) ? run.state : state;
@@ -93,6 +100,11 @@ function ended(run: RunView, at: string, outcome: Partial<RunView>): RunView {
     if (item.kind === "tool" && (item.state === "running" || item.state === "asking"))
       return { ...item, state: "stopped" };
     if (item.kind === "text" && !item.isWhole) return { ...item, isWhole: true };
+    if (item.kind === "subagent") {
+      // Nothing of a run outlives it.
+      const below = LIVE.has(item.run.state) ? ended(item.run, at, { state: "cancelled" }) : item.run;
+      return { ...item, state: item.state === "running" ? "failed" : item.state, run: below };
+    }
     return item;
   });
   const started = run.startedAt === null ? null : Date.parse(at) - Date.parse(run.startedAt);
@@ -106,11 +118,16 @@ function withThinking(run: RunView, seq: number, step: number, text: string): Ru
   return put(run, { kind: "thinking", key: `thinking-${seq}`, step, text });
 }
 
-function withText(run: RunView, messageId: string, text: (before: string) => string, isWhole: boolean): RunView {
+function withDelta(run: RunView, messageId: string, text: string): RunView {
   const at = indexOf(run, messageId);
   const item = run.items[at];
-  if (item?.kind === "text") return replaced(run, at, { ...item, text: text(item.text), isWhole });
-  return put(run, { kind: "text", key: messageId, text: text(""), isWhole });
+  if (item?.kind !== "text") return put(run, { kind: "text", key: messageId, text, isWhole: false });
+  // A message that is whole has all of its text.
+  return item.isWhole ? run : replaced(run, at, { ...item, text: item.text + text });
+}
+
+function withWhole(run: RunView, messageId: string, text: string): RunView {
+  return put(run, { kind: "text", key: messageId, text, isWhole: true });
 }
 
 function toolAfter(

@@ -5,15 +5,27 @@ import { concerns, runAfter, textOf } from "./run";
 
 /** The thread after these events, which follow its position; events that it has had change nothing. */
 export function threadAfter(view: ThreadView, events: readonly Event[]): ThreadView {
-  const fresh = events.filter((event) => event.seq > view.position);
+  const fresh = inOrder(events, view.position);
   if (fresh.length === 0) return view;
   const turns = view.turns.slice();
   let { title } = view;
   for (const event of fresh) {
     if (event.type === "thread_updated") title = event.data.title;
-    place(turns, event);
+    else place(turns, event);
   }
   return { ...view, turns, title, position: fresh[fresh.length - 1]?.seq ?? view.position };
+}
+
+/** Those after the position, each once and none after a later one. */
+function inOrder(events: readonly Event[], position: number): Event[] {
+  let last = position;
+  const fresh: Event[] = [];
+  for (const event of events) {
+    if (event.seq <= last) continue;
+    last = event.seq;
+    fresh.push(event);
+  }
+  return fresh;
 }
 
 /** The thread as the opening of its stream says: as it was when nothing is missing, else what the snapshot holds. */
@@ -25,7 +37,9 @@ export function threadOpened(view: ThreadView, opened: StreamOpened): ThreadView
 
 function fromSnapshot(view: ThreadView, snapshot: Snapshot): ThreadView {
   const first = snapshot.messages[0]?.seq ?? snapshot.seq + 1;
-  const before = view.turns.filter((turn) => turn.seq < first);
+  // Messages that neither the page nor the snapshot has would be a gap that nobody sees.
+  const hasGap = snapshot.messages_cut && view.position < first - 1;
+  const before = hasGap ? [] : view.turns.filter((turn) => turn.seq < first);
   const messages = snapshot.messages.map((message) => ({ ...message, id: message.message_id, created_at: message.at }));
   const turns = turnsOf(messages);
   for (const turn of turns) {
@@ -33,12 +47,11 @@ function fromSnapshot(view: ThreadView, snapshot: Snapshot): ThreadView {
     // What the page knows of a run that had ended stays; of one that had not, the log tells all again or nothing.
     if (known?.run != null && !LIVE.has(known.run.state)) Object.assign(turn, { run: known.run });
   }
-  const live = new Set(snapshot.runs.map((run) => run.run_id));
   return {
     ...view,
     title: snapshot.title,
     position: snapshot.seq,
-    turns: [...before.filter((turn) => turn.run === null || !live.has(turn.run.id)), ...turns],
+    turns: [...before, ...turns],
     hasEarlier: before.length > 0 ? view.hasEarlier : snapshot.messages_cut,
   };
 }
@@ -66,7 +79,10 @@ export function threadWithMessages(
   return { ...view, turns, hasEarlier };
 }
 
-/** The thread in which runs that only their messages told of say how they ended. */
+/**
+ * The thread in which runs that only their messages told of say how they ended; one that was tried again without a
+ * message has a turn of its own.
+ */
 export function threadWithRuns(view: ThreadView, runs: readonly RunAnswer[]): ThreadView {
   const byId = new Map(runs.map((run) => [run.id, run]));
   const turns = view.turns.map((turn) => {
@@ -74,7 +90,20 @@ export function threadWithRuns(view: ThreadView, runs: readonly RunAnswer[]): Th
     if (turn.run === null || found === undefined || !turn.run.isPartial) return turn;
     return { ...turn, run: runWith(turn.run, found) };
   });
-  return { ...view, turns };
+  const retries = runs.filter((run) => isUntoldRetry(view, run)).map(turnOfRetry);
+  if (retries.length === 0) return { ...view, turns };
+  return { ...view, turns: [...turns, ...retries].sort((one, other) => one.seq - other.seq) };
+}
+
+function isUntoldRetry(view: ThreadView, run: RunAnswer): boolean {
+  const from = view.turns[0]?.seq ?? Number.POSITIVE_INFINITY;
+  const isShown = run.first_seq >= from && run.first_seq <= view.position;
+  return run.retry_of !== null && isShown && indexOfRun(view.turns, run.id) === -1;
+}
+
+function turnOfRetry(run: RunAnswer): Turn {
+  const unseen = { ...emptyRun(run.id), isPartial: true };
+  return { key: run.id, seq: run.first_seq, question: null, run: runWith(unseen, run) };
 }
 
 /** The thread in which one run is what all of its own events say. */
@@ -82,7 +111,7 @@ export function threadWithRunEvents(view: ThreadView, runId: string, events: rea
   const at = indexOfRun(view.turns, runId);
   const turn = view.turns[at];
   if (turn === undefined) return view;
-  const run = events.reduce((before, event) => runAfter(before, event), emptyRun(runId));
+  const run = inOrder(events, 0).reduce((before, event) => runAfter(before, event), emptyRun(runId));
   const turns = view.turns.slice();
   turns[at] = { ...turn, run };
   return { ...view, turns };
@@ -109,13 +138,9 @@ function place(turns: Turn[], event: Event): void {
   const turn = turns[at];
   if (turn?.run == null) {
     // Its message is in an earlier part of the thread: it is tried again, or the page came in its middle.
-    const isWhole = event.type === "run_queued";
-    turns.push({
-      key: run_id,
-      seq: event.seq,
-      question: null,
-      run: runAfter({ ...emptyRun(run_id), isPartial: !isWhole }, event),
-    });
+    const unseen = { ...emptyRun(run_id), isPartial: true };
+    const run = runAfter(unseen, event);
+    if (run !== unseen) turns.push({ key: run_id, seq: event.seq, question: null, run });
     return;
   }
   const run = runAfter(turn.run, event);
@@ -132,9 +157,12 @@ function asked(turns: Turn[], event: Extract<Event, { type: "message_created" }>
   };
   const run = event.run_id === null ? null : emptyRun(event.run_id);
   const turn = { key: message_id, seq: event.seq, question, run };
-  const at = turns.findIndex((one) => one.key === message_id);
+  const isOfIt = (one: Turn): boolean => one.question === null && one.run !== null && one.run.id === event.run_id;
+  const at = turns.findIndex((one) => one.key === message_id || isOfIt(one));
+  const known = turns[at]?.run ?? null;
   if (at === -1) turns.push(turn);
-  else turns[at] = turn;
+  // What was told of its run is not forgotten, should the message be told of twice.
+  else turns[at] = { ...turn, run: known === null || known.isPartial ? run : known };
 }
 
 /** Messages, oldest first, as turns: an answer belongs to the question of its run, or else to the one before it. */
@@ -219,6 +247,7 @@ function runWith(run: RunView, told: RunAnswer): RunView {
     version: told.agent_version,
     model: told.model,
     attempt: told.attempt,
+    retryOf: told.retry_of,
     usage: told.usage,
     failure: failure == null ? null : { code: failure.code, message: failure.message, retryable: failure.retryable },
   };
