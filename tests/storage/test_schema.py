@@ -81,6 +81,6 @@ def test_a_database_of_the_first_schema_is_brought_up_with_everything_in_it() ->
     connection.execute(upgrade_statements("sqlite", "0001")).fetchall()
 
     assert connection.execute("SELECT title, head_seq, read_seq, branched_from FROM threads").fetchall() == [
-        ("Kept", 7, 0, None)
+        ("Kept", 7, 7, None)
     ]
     assert connection.execute("SELECT version_num FROM schema_migrations").fetchall() == [(HEAD,)]

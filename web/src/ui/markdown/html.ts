@@ -28,7 +28,7 @@ const TAGS = [
   "tr",
   "ul",
 ];
-const ATTRIBUTES = ["align", "aria-label", "class", "data-url", "href", "rel", "role", "start", "target", "title"];
+const ATTRIBUTES = ["align", "aria-label", "class", "href", "rel", "role", "start", "target", "title"];
 const isOurClass = (name: string): boolean =>
   name === "md-picture" || name === "md-task" || /^hljs-[\w -]+$/.test(name);
 
@@ -89,6 +89,8 @@ export function htmlOf(token: Token): TrustedHTML | string {
     ALLOWED_TAGS: TAGS,
     ALLOWED_ATTR: ATTRIBUTES,
     ALLOWED_URI_REGEXP: WEB,
+    // What is no address is not held to be one.
+    ADD_URI_SAFE_ATTR: ["align", "aria-label", "rel", "start", "target"],
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     KEEP_CONTENT: true,

@@ -15,6 +15,8 @@ _INT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.add_column("threads", sa.Column("read_seq", _INT, nullable=False, server_default="0"))
+    # What was there before there were marks counts as read.
+    op.execute("UPDATE threads SET read_seq = head_seq")
     op.add_column("threads", sa.Column("branched_from", sa.Text(), nullable=True))
     op.add_column("threads", sa.Column("branched_at", sa.Text(), nullable=True))
     is_branch = sa.text("branched_from IS NOT NULL")
