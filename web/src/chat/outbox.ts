@@ -38,6 +38,10 @@ export class Outbox {
   private readonly backoff = new Backoff(500, 15_000);
   private readonly onTaken = new Set<(message: Outgoing, answer: AcceptedAnswer) => void>();
   private isSending = false;
+  private isAskedAgain = false;
+  /** What the storage did not take is in this tab alone; nor did it always let go of what is over. */
+  private readonly unkept = new Map<string, Outgoing>();
+  private readonly gone = new Set<string>();
   private timer: ReturnType<typeof setTimeout> | undefined;
   private isClosed = true;
 
@@ -67,8 +71,7 @@ export class Outbox {
 
   /** Nothing of this person is left in the browser. */
   forget(): void {
-    this.messages.set([]);
-    this.world.storage?.removeItem(this.key);
+    this.write([]);
   }
 
   /** Calls back when the server has taken a message. */
@@ -115,8 +118,10 @@ export class Outbox {
   };
 
   private async flush(): Promise<void> {
+    if (this.isSending) this.isAskedAgain = true;
     if (this.isSending || this.isClosed || !this.world.isOnline()) return;
     this.isSending = true;
+    this.isAskedAgain = false;
     clearTimeout(this.timer);
     try {
       const { locks } = this.world;
@@ -125,6 +130,8 @@ export class Outbox {
     } finally {
       this.isSending = false;
     }
+    // Somebody may have written between the last look and the end of the lock.
+    if (this.isAskedAgain && this.messages.get().some((one) => one.state === "waiting")) await this.flush();
   }
 
   private async sendAll(): Promise<void> {
@@ -170,23 +177,36 @@ export class Outbox {
   }
 
   private read(): readonly Outgoing[] {
-    const { storage } = this.world;
-    if (storage === null) return this.messages?.get() ?? [];
+    const stored = this.stored().filter((one) => !this.unkept.has(one.clientMessageId));
+    return [...stored, ...this.unkept.values()].sort((one, other) => one.writtenAt - other.writtenAt);
+  }
+
+  private stored(): readonly Outgoing[] {
     try {
-      const found: unknown = JSON.parse(storage.getItem(this.key) ?? "[]");
-      return Array.isArray(found) ? (found.filter(isRecord) as unknown as Outgoing[]) : [];
+      const found: unknown = JSON.parse(this.world.storage?.getItem(this.key) ?? "[]");
+      if (!Array.isArray(found)) return [];
+      return (found.filter(isRecord) as unknown as Outgoing[]).filter((one) => !this.gone.has(one.clientMessageId));
     } catch {
-      return this.messages?.get() ?? [];
+      return [];
     }
   }
 
   private write(messages: readonly Outgoing[]): void {
+    this.unkept.clear();
     try {
       if (messages.length === 0) this.world.storage?.removeItem(this.key);
       else this.world.storage?.setItem(this.key, JSON.stringify(messages));
     } catch {
-      // A full or forbidden storage: the messages are kept by this tab alone.
+      // A full or forbidden storage keeps what it has.
     }
+    const ids = new Set(messages.map((one) => one.clientMessageId));
+    const stored = new Map<string, string>();
+    for (const one of this.stored()) {
+      if (ids.has(one.clientMessageId)) stored.set(one.clientMessageId, JSON.stringify(one));
+      else this.gone.add(one.clientMessageId);
+    }
+    for (const one of messages)
+      if (stored.get(one.clientMessageId) !== JSON.stringify(one)) this.unkept.set(one.clientMessageId, one);
     this.messages.set(messages);
   }
 

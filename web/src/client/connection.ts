@@ -10,6 +10,8 @@ import { type Frame, type Notice, readFrame, verdictOf } from "./socket";
 import { EventStreams } from "./streams";
 
 const SUBPROTOCOL = "cloche.v1";
+/** What a browser tells where the line ended without a word. */
+const NO_CLOSE_FRAME = 1006;
 /** Silence after which the connection is tried, and how long an answer may take then. */
 const QUIET_MS = 25_000;
 const ANSWER_MS = 8_000;
@@ -17,6 +19,8 @@ const OPEN_MS = 10_000;
 /** Sockets that fail before they ever opened, after which event streams over HTTP take their place. */
 const FAILURES_BEFORE_STREAMS = 3;
 const SOCKET_AGAIN_MS = 120_000;
+/** Until a thread that could not be followed just now is tried again. */
+const SUBSCRIBE_AGAIN_MS = 2_000;
 
 export type Link =
   | { readonly state: "connecting" }
@@ -67,7 +71,8 @@ export class LiveConnection {
     private readonly around: Wires = wires(),
   ) {
     this.backoff = new Backoff(500, 20_000, around.random);
-    this.streams = new EventStreams(around.events, session, () => this.link.set({ state: "open", by: "streams" }));
+    const opened = (): void => this.link.set({ state: "open", by: "streams" });
+    this.streams = new EventStreams(around.events, session, opened, around.random);
   }
 
   /** The connection is kept from now on, until `close`. */
@@ -99,6 +104,8 @@ export class LiveConnection {
     epoch: number | null = null,
   ): () => void {
     const following = new Following(threadId, follower, position, epoch);
+    const before = this.followed.get(threadId);
+    if (before !== undefined) this.streams.leave(before);
     this.followed.set(threadId, following);
     if (this.isReady) this.subscribe(following);
     else if (this.streams.isOn) this.streams.follow(following);
@@ -149,8 +156,9 @@ export class LiveConnection {
   private openSocket(ticket: string, generation: number): void {
     const socket = this.around.socket([SUBPROTOCOL, `ticket.${ticket}`]);
     this.socket = socket;
+    // A browser may take minutes to say that a line is dead; it is let go at once.
     const patience = this.later(OPEN_MS, () => {
-      if (!this.isReady) socket.close();
+      if (generation === this.generation && !this.isReady) void this.lost(NO_CLOSE_FRAME, "no answer");
     });
     socket.addEventListener("message", (message: MessageEvent<unknown>) => {
       if (generation !== this.generation || typeof message.data !== "string") return;
@@ -221,7 +229,14 @@ export class LiveConnection {
 
   private refusedSubscription(ref: string, error: StreamClosed["error"]): void {
     const threadId = ref.split(" ")[1];
-    if (threadId === undefined || !this.followed.has(threadId)) return;
+    const following = threadId === undefined ? undefined : this.followed.get(threadId);
+    if (threadId === undefined || following === undefined) return;
+    if (error.retryable) {
+      this.later(SUBSCRIBE_AGAIN_MS, () => {
+        if (this.isReady && this.followed.get(threadId) === following) this.subscribe(following);
+      });
+      return;
+    }
     this.told({ notice: "stream_closed", thread_id: threadId, error } as StreamClosed);
   }
 
@@ -234,14 +249,17 @@ export class LiveConnection {
     const wasReady = this.isReady;
     this.dropSocket();
     if (this.isClosed) return;
-    if (!wasReady && code === 1006) this.failures += 1;
+    if (!wasReady && code === NO_CLOSE_FRAME) this.failures += 1;
+    const generation = this.generation;
     switch (verdictOf(code)) {
       case "sign_in":
       case "refresh":
         try {
-          if (await this.session.refresh()) this.comeBack("", null, 0);
+          const goesOn = await this.session.refresh();
+          // At once, but for a server that refuses what it has just given.
+          if (goesOn && generation === this.generation) this.comeBack("", null, wasReady ? 0 : undefined);
         } catch (thrown) {
-          this.comeBack(asApiError(thrown).message, null);
+          if (generation === this.generation) this.comeBack(asApiError(thrown).message, null);
         }
         break;
       case "stop":
@@ -255,7 +273,7 @@ export class LiveConnection {
   }
 
   private takeStreams(): void {
-    this.streams.open([...this.followed.values()]);
+    if (!this.streams.isOn) this.streams.open([...this.followed.values()]);
     if (this.followed.size === 0) this.link.set({ state: "open", by: "streams" });
     this.later(SOCKET_AGAIN_MS, () => void this.connect());
   }

@@ -13,6 +13,7 @@ export interface Follower {
 export class Following {
   position: number;
   epoch: number | null;
+  private isLost = false;
 
   constructor(
     readonly threadId: string,
@@ -27,17 +28,29 @@ export class Following {
   opened(opened: StreamOpened): void {
     this.position = opened.from_seq - 1;
     this.epoch = opened.epoch;
+    this.isLost = false;
     this.follower.opened(opened);
   }
 
-  /** The events that are new; false when one is missing before them, and the stream must be opened again. */
+  /**
+   * The events that are new go to the follower. False when one is missing before them, and the stream must be opened
+   * again: until it is, nothing goes to the follower.
+   */
   take(events: readonly Event[]): boolean {
-    const fresh = events.filter((event) => event.seq > this.position);
-    if (fresh.length === 0) return true;
-    const first = fresh[0];
-    if (first === undefined || first.seq !== this.position + 1) return false;
-    this.position = fresh[fresh.length - 1]?.seq ?? this.position;
-    this.follower.events(fresh);
-    return true;
+    if (this.isLost) return true;
+    const fresh: Event[] = [];
+    let { position } = this;
+    for (const event of events) {
+      if (event.seq <= position) continue;
+      if (event.seq !== position + 1) {
+        this.isLost = true;
+        break;
+      }
+      position = event.seq;
+      fresh.push(event);
+    }
+    this.position = position;
+    if (fresh.length > 0) this.follower.events(fresh);
+    return !this.isLost;
   }
 }

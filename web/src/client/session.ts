@@ -5,7 +5,7 @@ import type { BrowserSessionAnswer, LoginBody, SetUpBody } from "./rest";
 
 const PATH = "/v1/browser-session";
 const LOCK = "cloche.session";
-/** The session is refreshed this long before its access token ends. */
+/** The session is refreshed this long before its access token ends; half of its time, where that is less. */
 const EARLY_MS = 60_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -24,7 +24,6 @@ export interface Surroundings {
   readonly fetch: typeof fetch;
   readonly locks: LockManager | undefined;
   readonly channel: BroadcastChannel | undefined;
-  readonly now: () => number;
 }
 
 export function surroundings(): Surroundings {
@@ -32,7 +31,6 @@ export function surroundings(): Surroundings {
     fetch: (input, init) => fetch(input, init),
     locks: navigator.locks,
     channel: typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel("cloche.session"),
-    now: () => Date.now(),
   };
 }
 
@@ -44,7 +42,6 @@ export class BrowserSession {
   readonly session = new Store<Session>({ state: "opening" });
   private renewing: Promise<boolean> | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
-  private endsAt = 0;
 
   constructor(private readonly around: Surroundings = surroundings()) {
     this.around.channel?.addEventListener("message", (event: MessageEvent<Word>) => void this.heard(event.data));
@@ -153,9 +150,9 @@ export class BrowserSession {
   }
 
   private entered(who: BrowserSessionAnswer): void {
-    this.endsAt = this.around.now() + who.expires_in * 1000;
+    const left = who.expires_in * 1000;
     clearTimeout(this.timer);
-    const wait = Math.max(1_000, this.endsAt - EARLY_MS - this.around.now());
+    const wait = Math.max(1_000, left - EARLY_MS, Math.min(left, 2 * EARLY_MS) / 2);
     this.timer = setTimeout(() => void this.refresh().catch(() => undefined), Math.min(wait, LONGEST_TIMER_MS));
     this.session.set({ state: "signed_in", who });
   }

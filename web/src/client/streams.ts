@@ -1,14 +1,18 @@
+import { Backoff } from "./backoff";
 import { isRecord } from "./errors";
 import type { Following } from "./follow";
 import type { Event, StreamClosed, StreamOpened } from "./live";
 import type { BrowserSession } from "./session";
 
 interface Open {
-  source: EventSource;
+  readonly source: EventSource;
+  /** Of all sources of the thread, one after the other. */
+  readonly backoff: Backoff;
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
 const AGAIN_MS = 2_000;
+const LONGEST_MS = 60_000;
 
 /** Event streams over plain HTTP, one for each followed thread: what is left where sockets do not pass. */
 export class EventStreams {
@@ -19,6 +23,7 @@ export class EventStreams {
     private readonly make: (path: string) => EventSource,
     private readonly session: BrowserSession,
     private readonly onOpen: () => void,
+    private readonly random: () => number = Math.random,
   ) {}
 
   open(followed: readonly Following[]): void {
@@ -27,20 +32,23 @@ export class EventStreams {
   }
 
   follow(following: Following): void {
+    const backoff = this.streams.get(following)?.backoff ?? new Backoff(AGAIN_MS, LONGEST_MS, this.random);
     this.leave(following);
     const { threadId, position, epoch } = following;
     const query = new URLSearchParams({ after: String(position), ...(epoch === null ? {} : { epoch: String(epoch) }) });
     const source = this.make(`/v1/threads/${threadId}/events?${query.toString()}`);
-    this.streams.set(following, { source, timer: undefined });
+    this.streams.set(following, { source, backoff, timer: undefined });
     source.addEventListener("open", () => this.onOpen());
     source.addEventListener("stream_opened", (event) => {
       const opened = parsed(event.data);
+      backoff.reset();
       if (isRecord(opened)) following.opened(opened as unknown as StreamOpened);
     });
     source.addEventListener("stream_closed", (event) => {
       const closed = parsed(event.data);
-      this.leave(following);
-      if (isRecord(closed)) void this.ended(following, closed as unknown as StreamClosed);
+      // Or the browser would come back by itself.
+      source.close();
+      if (isRecord(closed)) this.ended(following, closed as unknown as StreamClosed);
     });
     source.addEventListener("message", (event: MessageEvent<string>) => this.take(following, event.data));
     source.addEventListener("error", () => {
@@ -66,6 +74,7 @@ export class EventStreams {
     if (isRecord(event) && !following.take([event as unknown as Event])) this.follow(following);
   }
 
+  /** The stream is opened again after a while, while it is still wanted and the session goes on. */
   private again(following: Following): void {
     const open = this.streams.get(following);
     if (open === undefined) return;
@@ -78,14 +87,15 @@ export class EventStreams {
           if (this.streams.get(following) === open) this.again(following);
         },
       );
-    }, AGAIN_MS);
+    }, open.backoff.next());
   }
 
-  private async ended(following: Following, closed: StreamClosed): Promise<void> {
-    const code = closed.error.code;
-    if (code === "token_expired" || code === "session_revoked") {
-      if (await this.session.refresh()) this.follow(following);
+  private ended(following: Following, closed: StreamClosed): void {
+    const { code, retryable } = closed.error;
+    if (retryable || code === "session_revoked") {
+      this.again(following);
     } else {
+      this.leave(following);
       following.follower.closed(closed);
     }
   }
