@@ -333,6 +333,14 @@ test("a socket that was open once is not given up for event streams", async () =
     page.socket().ready();
   }
 
+  for (let times = 0; times < 4; times += 1) {
+    page.socket().ends(1006);
+    await pass(20_000);
+    page.socket().ends(1006);
+    await pass(20_000);
+    page.socket().ready();
+  }
+
   expect(page.sources).toEqual([]);
 });
 
@@ -364,8 +372,9 @@ test("what is followed and left over event streams has its stream, once, and no 
   const stop = page.live.follow(THREAD, new Told());
   page.live.follow(THREAD, new Told());
   page.live.follow("thread_2", new Told());
+  page.live.follow("thread_3", new Told())();
   stop();
-  expect(page.sources.map((one) => one.readyState !== EventSource.CLOSED)).toEqual([false, true, true]);
+  expect(page.sources.map((one) => one.readyState !== EventSource.CLOSED)).toEqual([false, true, true, false]);
 
   page.live.close();
   expect(page.sources.every((one) => one.readyState === EventSource.CLOSED)).toBe(true);

@@ -102,6 +102,8 @@ test("refusals one after the other are asked for ever more seldom", async () => 
 
   expect(sources.length).toBeLessThan(18);
   expect(sources.length).toBeGreaterThan(8);
+  await pass(60_000);
+  expect(source().readyState).not.toBe(EventSource.CLOSED);
   source().says(streamOpened(), "stream_opened");
   const before = sources.length;
   source().fails();

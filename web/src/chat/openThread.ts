@@ -44,6 +44,7 @@ export class OpenThread {
   private cursor: string | null = null;
   private runsCursor: string | null = null;
   private runsReach = 0;
+  private runs: readonly RunAnswer[] = [];
   private waiting: Event[] = [];
   private isScheduled = false;
   private hasOpened = false;
@@ -59,6 +60,10 @@ export class OpenThread {
 
   async open(): Promise<void> {
     this.phase.set({ name: "opening" });
+    await this.load();
+  }
+
+  private async load(): Promise<void> {
     try {
       const [thread, messages, runs] = await Promise.all([
         this.api.get<ThreadAnswer>(`/v1/threads/${this.threadId}`),
@@ -66,13 +71,15 @@ export class OpenThread {
         this.api.get<RunPage>("/v1/runs", { thread_id: this.threadId, limit: PAGE }),
       ]);
       if (this.isClosed) return;
+      this.runs = [];
       this.reached(runs);
       this.begin(thread, messages, runs.items);
     } catch (thrown) {
       const error = asApiError(thrown);
       if (this.isClosed) return;
       if (error.status === 404 || error.status === 400) this.phase.set({ name: "gone", why: error.message });
-      else this.phase.set({ name: "failed", error });
+      // Where a snapshot is shown already, it stands.
+      else if (!this.hasOpened) this.phase.set({ name: "failed", error });
     }
   }
 
@@ -92,7 +99,8 @@ export class OpenThread {
         cursor: this.cursor,
       });
       this.cursor = page.next_cursor;
-      this.view.update((view) => threadWithMessages(view, page.items, page.next_cursor !== null));
+      const hasMore = page.next_cursor !== null;
+      this.view.update((view) => threadWithRuns(threadWithMessages(view, page.items, hasMore), this.runs));
       await this.explain(page.items[page.items.length - 1]?.seq ?? 0);
     } finally {
       this.isLoadingEarlier.set(false);
@@ -126,8 +134,10 @@ export class OpenThread {
     const told = messages.items.filter((message) => message.seq <= start);
     let view = threadWithMessages(emptyThread(this.threadId), told, messages.next_cursor !== null);
     view = threadWithRuns({ ...view, title: thread.title, position: start }, runs);
+    this.waiting = [];
     this.view.set(view);
     this.phase.set({ name: "ready" });
+    this.hasOpened = false;
     this.stopFollowing = this.live.follow(
       this.threadId,
       {
@@ -147,8 +157,10 @@ export class OpenThread {
       const kind = opened.recovered ? (missed > 0 ? "caught_up" : "nothing_missed") : "trimmed";
       if (this.hasOpened) this.news.set({ kind, events: Math.max(0, missed), at: Date.now() });
     }
+    this.view.update((view) => threadWithRuns(threadOpened(view, opened), this.runs));
+    // What happened to messages and runs in the history that is gone is asked for; the snapshot is shown meanwhile.
+    if (this.hasOpened && !opened.recovered) void this.load();
     this.hasOpened = true;
-    this.view.update((view) => threadOpened(view, opened));
   }
 
   private heard(events: readonly Event[]): void {
@@ -188,6 +200,7 @@ export class OpenThread {
 
   private reached(page: RunPage): void {
     this.runsCursor = page.next_cursor;
+    this.runs = [...this.runs, ...page.items];
     this.runsReach = page.items[page.items.length - 1]?.first_seq ?? 0;
   }
 }

@@ -42,6 +42,9 @@ export class ThreadList {
   private cursor: string | null = null;
   private stop: (() => void)[] = [];
   private timer: ReturnType<typeof setInterval> | undefined;
+  private looks = 0;
+  /** What was told while the server was being asked: its answer may be older. */
+  private meanwhile: readonly ChangedThread[] = [];
 
   constructor(
     private readonly api: Api,
@@ -65,6 +68,7 @@ export class ThreadList {
 
   /** The first page is what the server says now. */
   async look(): Promise<void> {
+    this.looks += 1;
     try {
       const [page, approvals] = await Promise.all([
         this.api.get<ThreadPage>("/v1/threads", { limit: PAGE, archived: this.isArchive }),
@@ -84,8 +88,12 @@ export class ThreadList {
         isLoading: false,
         error: null,
       });
+      this.changed(this.meanwhile);
     } catch (thrown) {
       this.shown.update((shown) => ({ ...shown, isLoading: false, error: asApiError(thrown) }));
+    } finally {
+      this.looks -= 1;
+      if (this.looks === 0) this.meanwhile = [];
     }
   }
 
@@ -131,7 +139,7 @@ export class ThreadList {
         void this.look();
         break;
       case "threads_changed":
-        this.changed((notice as unknown as { threads: readonly ChangedThread[] }).threads);
+        this.heard((notice as unknown as { threads: readonly ChangedThread[] }).threads);
         break;
       case "approvals_changed":
         this.approvals.set((notice as unknown as { pending: number }).pending);
@@ -139,7 +147,13 @@ export class ThreadList {
     }
   }
 
+  private heard(threads: readonly ChangedThread[]): void {
+    if (this.looks > 0) this.meanwhile = [...this.meanwhile, ...threads];
+    this.changed(threads);
+  }
+
   private changed(threads: readonly ChangedThread[]): void {
+    if (threads.length === 0) return;
     this.shown.update((shown) => {
       const byId = new Map(shown.threads.map((one) => [one.id, one]));
       for (const one of threads) {

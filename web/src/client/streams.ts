@@ -78,6 +78,7 @@ export class EventStreams {
   private again(following: Following): void {
     const open = this.streams.get(following);
     if (open === undefined) return;
+    clearTimeout(open.timer);
     open.timer = setTimeout(() => {
       void this.session.refresh().then(
         (goesOn) => {
