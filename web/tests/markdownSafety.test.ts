@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
+import { webAddress } from "../src/ui/addresses";
 import { NOTHING_READ, type Reading, readAll, readMore } from "../src/ui/markdown/blocks";
 import { highlighted } from "../src/ui/markdown/highlight";
-import { webAddress, writtenHtml } from "../src/ui/markdown/html";
+import { writtenHtml } from "../src/ui/markdown/html";
 import payloads from "./payloads.json";
 import { Chance } from "./support/random";
 
