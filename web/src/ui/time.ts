@@ -2,7 +2,15 @@ const DAY_MS = 86_400_000;
 
 const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const exactTime = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  fractionalSecondDigits: 3,
+  hourCycle: "h23",
+});
 const numbers = new Intl.NumberFormat();
+const shortNumbers = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 
 /** `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`: how long something took or takes. */
 export function duration(ms: number): string {
@@ -24,6 +32,21 @@ export function moment(at: string, now = Date.now()): string {
 
 export function wholeMoment(at: string): string {
   return dayAndTime.format(Date.parse(at));
+}
+
+/** `20:35:22.417`, to tell events apart that are close to each other. */
+export function exactMoment(at: string): string {
+  return exactTime.format(Date.parse(at));
+}
+
+/** `08:15`. */
+export function timeOfDay(time: number): string {
+  return clockTime.format(time);
+}
+
+/** `1.2K`: for places where a whole number does not fit. */
+export function shortCount(value: number): string {
+  return shortNumbers.format(value);
 }
 
 export function count(value: number): string {
