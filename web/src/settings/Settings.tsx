@@ -1,5 +1,41 @@
+import "../styles/console.css";
+import type { ComponentType } from "react";
+import { paths } from "../app/routes";
 import { Page } from "../ui/Page";
+import { Export } from "./Export";
+import { OwnUsage } from "./OwnUsage";
+import { Password } from "./Password";
+import { Profile } from "./Profile";
+import { Sessions } from "./Sessions";
 
+interface Section {
+  readonly name: string;
+  readonly title: string;
+  readonly note: string;
+  readonly Panel: ComponentType;
+}
+
+const SECTIONS: readonly Section[] = [
+  { name: "profile", title: "Profile", note: "Who you are here, and how the page looks.", Panel: Profile },
+  { name: "password", title: "Password", note: "Change it whenever somebody else may know it.", Panel: Password },
+  { name: "sessions", title: "Sessions", note: "Where you are signed in.", Panel: Sessions },
+  { name: "usage", title: "Usage", note: "What your runs used, by UTC day.", Panel: OwnUsage },
+  { name: "data", title: "Your data", note: "Take it with you.", Panel: Export },
+];
+
+/** What a person sees and changes of their own account. */
 export default function Settings(props: { readonly section: string }) {
-  return <Page title={props.section}>{null}</Page>;
+  const section = SECTIONS.find((one) => one.name === props.section);
+  return (
+    <Page title={section?.title ?? "Settings"} {...(section === undefined ? {} : { note: section.note })}>
+      <nav className="ways" aria-label="Settings">
+        {SECTIONS.map((one) => (
+          <a key={one.name} href={paths.settings(one.name)} aria-current={one === section ? "page" : undefined}>
+            {one.title}
+          </a>
+        ))}
+      </nav>
+      {section === undefined ? <p className="empty">There is no such section.</p> : <section.Panel />}
+    </Page>
+  );
 }
