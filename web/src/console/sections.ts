@@ -1,5 +1,9 @@
 import type { ComponentType } from "react";
+import { Errors } from "./Errors";
+import { Operations } from "./Operations";
 import { Runs } from "./Runs";
+import { Throughput } from "./Throughput";
+import { WaitingRuns } from "./WaitingRuns";
 
 /** What a section is given of the address. */
 export interface PanelProps {
@@ -26,5 +30,37 @@ export const SECTIONS: readonly Section[] = [
     note: "Everybody's runs: how each stands, and nothing of what was said.",
     permission: "admin:runs",
     Panel: Runs,
+  },
+  {
+    name: "operations",
+    way: "Queue and nodes",
+    title: "Queue and nodes",
+    note: "What the installation is doing now.",
+    permission: "admin:runs",
+    Panel: Operations,
+  },
+  {
+    name: "throughput",
+    way: "Throughput",
+    title: "Latency and throughput",
+    note: "How many runs there were, and how long they waited and took.",
+    permission: "admin:runs",
+    Panel: Throughput,
+  },
+  {
+    name: "errors",
+    way: "Errors",
+    title: "Errors",
+    note: "Runs that did not end well, rows that disagree, checks that fail.",
+    permission: "admin:runs",
+    Panel: Errors,
+  },
+  {
+    name: "approvals",
+    way: "Approvals",
+    title: "Runs that wait for a person",
+    note: "Which runs wait, for whom and until when; not what they ask.",
+    permission: "admin:runs",
+    Panel: WaitingRuns,
   },
 ];
