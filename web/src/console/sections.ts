@@ -1,8 +1,12 @@
 import type { ComponentType } from "react";
+import { Audit } from "./Audit";
+import { Doctor } from "./Doctor";
 import { Errors } from "./Errors";
 import { Operations } from "./Operations";
 import { Runs } from "./Runs";
+import { TenantUsage } from "./TenantUsage";
 import { Throughput } from "./Throughput";
+import { Users } from "./Users";
 import { WaitingRuns } from "./WaitingRuns";
 
 /** What a section is given of the address. */
@@ -62,5 +66,37 @@ export const SECTIONS: readonly Section[] = [
     note: "Which runs wait, for whom and until when; not what they ask.",
     permission: "admin:runs",
     Panel: WaitingRuns,
+  },
+  {
+    name: "users",
+    way: "Users",
+    title: "Users",
+    note: "Who can sign in, as what, and from where.",
+    permission: "admin:users",
+    Panel: Users,
+  },
+  {
+    name: "usage",
+    way: "Usage",
+    title: "Usage",
+    note: "Tokens and model calls by UTC day.",
+    permission: "admin:tenant",
+    Panel: TenantUsage,
+  },
+  {
+    name: "doctor",
+    way: "Doctor",
+    title: "Doctor",
+    note: "What the last checks from outside found.",
+    permission: "admin:runs",
+    Panel: Doctor,
+  },
+  {
+    name: "audit",
+    way: "Audit",
+    title: "Audit trail",
+    note: "Who did what, the newest first.",
+    permission: "admin:audit",
+    Panel: Audit,
   },
 ];
