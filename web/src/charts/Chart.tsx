@@ -1,7 +1,8 @@
 import { type PointerEvent, type ReactNode, useState } from "react";
 import "../styles/charts.css";
 import { Table } from "../ui/Table";
-import { bandAt, momentTicks, valueTicks } from "./scales";
+import { shortDuration } from "../ui/time";
+import { bandAt, durationTicks, momentTicks, valueTicks } from "./scales";
 import { type Series, sums } from "./series";
 import { useWidth } from "./useWidth";
 
@@ -29,9 +30,10 @@ export function Chart(props: {
   readonly times: Times;
   readonly series: readonly Series[];
   readonly format: (value: number) => string;
+  readonly isDuration?: boolean;
   readonly note?: string;
 }) {
-  const { title, kind, times, series, format, note } = props;
+  const { title, kind, times, series, format, isDuration = false, note } = props;
   const [pointed, setPointed] = useState<number | null>(null);
   // Runs that waited for no time at all are something; no runs are nothing.
   const isNothing = (value: number | null): boolean => value === null || (kind === "bars" && value === 0);
@@ -47,7 +49,7 @@ export function Chart(props: {
       ) : (
         <>
           <Legend {...{ series, times, format, pointed }} />
-          <Picture {...{ title, kind, times, series, format, pointed, setPointed }} />
+          <Picture {...{ title, kind, times, series, format, isDuration, pointed, setPointed }} />
           <details>
             <summary>As a table</summary>
             <Numbers {...{ title, times, series, format }} />
@@ -89,10 +91,11 @@ function Picture(props: {
   readonly times: Times;
   readonly series: readonly Series[];
   readonly format: (value: number) => string;
+  readonly isDuration: boolean;
   readonly pointed: number | null;
   readonly setPointed: (index: number | null) => void;
 }) {
-  const { title, kind, times, series, format, pointed, setPointed } = props;
+  const { title, kind, times, series, format, isDuration, pointed, setPointed } = props;
   const [place, width] = useWidth();
   const inner = Math.max(1, width - LEFT - RIGHT);
   const { length } = times.at;
@@ -100,7 +103,7 @@ function Picture(props: {
     0,
     ...(kind === "bars" ? sums(series) : series.flatMap((one) => one.values.map((value) => value ?? 0))),
   );
-  const ticks = valueTicks(most);
+  const ticks = isDuration ? durationTicks(most) : valueTicks(most);
   const top = ticks[ticks.length - 1] ?? 1;
   const x = (index: number): number => LEFT + ((index + 0.5) / length) * inner;
   const y = (value: number): number => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
@@ -122,7 +125,7 @@ function Picture(props: {
           <g key={tick}>
             <line className="grid-line" x1={LEFT} x2={width - RIGHT} y1={y(tick)} y2={y(tick)} />
             <text className="tick" x={LEFT - 8} y={y(tick) + 4} textAnchor="end">
-              {format(tick)}
+              {isDuration ? shortDuration(tick) : format(tick)}
             </text>
           </g>
         ))}

@@ -33,6 +33,13 @@ export function offsetTicks(spanMs: number, wanted = 6): number[] {
   return Array.from({ length: Math.floor(spanMs / step) + 1 }, (_, index) => index * step);
 }
 
+/** Round durations from nothing to at least `mostMs`. */
+export function durationTicks(mostMs: number, wanted = 4): number[] {
+  if (!(mostMs > 0)) return [0, 1];
+  const step = timeStep(mostMs, wanted);
+  return Array.from({ length: Math.ceil(mostMs / step) + 1 }, (_, index) => index * step);
+}
+
 /** Round moments between the two, as the clock on the wall here shows them; or as the one of UTC does, for UTC days. */
 export function momentTicks(from: number, to: number, wanted = 6, isUtc = false): number[] {
   const step = timeStep(to - from, wanted);

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { offsetTicks } from "../charts/scales";
 import { useWidth } from "../charts/useWidth";
-import { duration } from "../ui/time";
+import { duration, shortDuration } from "../ui/time";
 import { type Bar, type Gantt, type Lane, placeOf } from "./gantt";
 
 const NAME_WIDTH = 150;
@@ -62,7 +62,7 @@ export function GanttChart({ gantt, cursor }: { readonly gantt: Gantt; readonly 
           <div className="gantt-axis" aria-hidden="true">
             {ticks.map((tick) => (
               <span key={tick} style={{ left: `${(tick / (to - from)) * 100}%` }}>
-                {tick === 0 ? "0" : duration(tick)}
+                {shortDuration(tick)}
               </span>
             ))}
           </div>

@@ -125,7 +125,7 @@ function ReasonCell({ run, now }: { readonly run: MemberRunAnswer; readonly now:
   return (
     <>
       a yes to <code>{run.waiting_for.tool || "a question"}</code>{" "}
-      <span className="hint">{left > 0 ? `expires in ${duration(left)}` : "expiring"}</span>
+      <span className="hint">{left > 0 ? `${duration(left)} left` : "expiring"}</span>
     </>
   );
 }

@@ -94,6 +94,7 @@ function Charts({ items, spanMs }: { readonly items: readonly ThroughputLine[]; 
         kind="lines"
         times={times}
         format={took}
+        isDuration
         series={[
           of("half took at most", (line) => line.duration_ms?.p50 ?? null),
           of("95 of 100 took at most", (line) => line.duration_ms?.p95 ?? null),
@@ -104,6 +105,7 @@ function Charts({ items, spanMs }: { readonly items: readonly ThroughputLine[]; 
         kind="lines"
         times={times}
         format={took}
+        isDuration
         series={[
           of("half waited at most", (line) => line.wait_ms?.p50 ?? null),
           of("95 of 100 waited at most", (line) => line.wait_ms?.p95 ?? null),

@@ -1,4 +1,10 @@
 const DAY_MS = 86_400_000;
+const SHORT_UNITS: readonly (readonly [number, string])[] = [
+  [DAY_MS, "d"],
+  [3_600_000, "h"],
+  [60_000, "min"],
+  [1_000, "s"],
+];
 
 const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
@@ -21,6 +27,13 @@ export function duration(ms: number): string {
   if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
+}
+
+/** `500 ms`, `30 s`, `1.5 min`, `12 h`: a round duration on an axis. */
+export function shortDuration(ms: number): string {
+  if (ms === 0) return "0";
+  const [unit, name] = SHORT_UNITS.find(([one]) => ms >= one) ?? [1, "ms"];
+  return `${Number((ms / unit).toFixed(1))} ${name}`;
 }
 
 export function moment(at: string, now = Date.now()): string {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { bandAt, momentTicks, offsetTicks, timeStep, valueTicks } from "../../src/charts/scales";
+import { bandAt, durationTicks, momentTicks, offsetTicks, timeStep, valueTicks } from "../../src/charts/scales";
 
 test("values have round ticks that reach over the largest one", () => {
   expect(valueTicks(7)).toEqual([0, 2, 4, 6, 8]);
@@ -22,6 +22,12 @@ test("a step of time is round, and no more of them fit than are wanted", () => {
 
 test("distances begin at nothing and end within the stretch", () => {
   expect(offsetTicks(12_000, 6)).toEqual([0, 2_000, 4_000, 6_000, 8_000, 10_000, 12_000]);
+});
+
+test("durations have ticks that are round for people and reach over the longest one", () => {
+  expect(durationTicks(1_000_000)).toEqual([0, 300_000, 600_000, 900_000, 1_200_000]);
+  expect(durationTicks(6_800)).toEqual([0, 2_000, 4_000, 6_000, 8_000]);
+  expect(durationTicks(0)).toEqual([0, 1]);
 });
 
 test("moments are round by the clock of UTC where days are", () => {
