@@ -1,1 +1,0 @@
-import{t as e}from"./Page-BlVNgX_J.js";import{n as t}from"./vendor-tsRZAchI.js";var n=t();function r(t){return(0,n.jsx)(e,{title:t.section,children:null})}export{r as default};
