@@ -26,11 +26,11 @@ WORD = "xylophone"
 # Fields whose text nobody but the program, the agent's author or the server's own ids make.
 NOBODY_S_WORDS = {
     "message_created": {"message_id", "role", "by"},
-    "run_queued": {"reason"},
+    "run_queued": {"reason", "retry_of"},
     "agent_started": {"agent", "version", "model"},
     "message_delta": {"message_id"},
     "message_completed": {"message_id"},
-    "tool_executing": {"tool_call_id", "tool", "effect"},
+    "tool_executing": {"tool_call_id", "tool", "effect", "approval_id"},
     "tool_progress": {"tool_call_id"},
     "tool_completed": {"tool_call_id", "tool"},
     "approval_requested": {"approval_id", "tool_call_id", "tool", "expires_at"},

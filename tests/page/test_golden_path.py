@@ -34,6 +34,7 @@ def test_from_signing_in_to_an_answer_with_a_question_in_between(server: ServerP
 
     expect(answer.get_by_text("Approved, with edited arguments")).to_be_visible()
     expect(answer.get_by_label("Tool note, done")).to_be_visible()
+    expect(answer.get_by_label("Tool note")).to_have_count(1)
     expect(answer.get_by_role("table")).to_contain_text("notes")
     expect(answer).to_contain_text("word9")
     expect(answer.get_by_role("button", name="Copy the answer")).to_be_visible()

@@ -1216,7 +1216,9 @@ async def test_edited_arguments_stand_in_place_of_the_agent_s(world: World):
     events = await world.until(scope, accepted)
 
     assert [result.value for result in results] == ["paid 3"]
-    assert [shown.arguments for shown in of(events, ToolExecuting)] == [{"amount": 3}]
+    assert [(shown.arguments, shown.approval_id) for shown in of(events, ToolExecuting)] == [
+        ({"amount": 3}, requested.approval_id)
+    ]
 
 
 async def test_what_no_schema_can_say_is_checked_before_the_call(world: World):

@@ -137,6 +137,15 @@ test("an approval is asked for, given to another, taken back, and answered", () 
   }
 });
 
+test("the call that a question was answered for stands where the question does", () => {
+  const asked = [...begin, one.asked(), one.thinking("meanwhile"), one.answered("approve", { a: 2 })];
+
+  const view = after(...asked, one.executing("another id", { a: 2 }, "a1"), one.executed("another id"));
+
+  expect(runOf(view).items.map(({ kind }) => kind)).toEqual(["tool", "thinking"]);
+  expect(toolOf(view)).toMatchObject({ key: "another id", state: "done", approval: { id: "a1", decision: "approve" } });
+});
+
 test("the run waits until the last of its questions is answered", () => {
   const both = [...begin, one.asked("a1", "t1"), one.asked("a2", "t2")];
 

@@ -81,13 +81,14 @@ class MessageCompleted(EventData, frozen=True, kw_only=True):
 
 
 class ToolExecuting(EventData, frozen=True, kw_only=True):
-    """A tool call begins; secrets in its arguments are masked."""
+    """A tool call begins; secrets in its arguments are masked. ``approval_id`` is the question that was answered for it."""
 
     type: ClassVar[str] = "tool_executing"
     tool_call_id: str
     tool: str
     arguments: Mapping[str, object]
     effect: Literal["none", "internal", "external"]
+    approval_id: str | None = None
 
 
 class ToolProgress(EventData, frozen=True, kw_only=True):

@@ -89,6 +89,7 @@ class _Call:
     tool: Tool | None
     arguments: dict[str, object]
     refusal: ToolError | None
+    approval_id: str | None = None
 
 
 class ToolDispatcher:
@@ -180,6 +181,7 @@ class ToolDispatcher:
         # An earlier attempt may have asked a person under other permissions and settings: the journal says whether.
         upcoming = run.upcoming
         needs_approval = tool is not None and tool.spec.needs_approval and refusal is None
+        approval_id: str | None = None
         if upcoming is StepKind.APPROVAL or (needs_approval and upcoming is None):
             approval = await run.ask(
                 tool=name,
@@ -187,12 +189,13 @@ class ToolDispatcher:
                 arguments=arguments,
                 schema={} if tool is None else tool.spec.schema,
             )
+            approval_id = str(approval.id)
             if approval.state is not ApprovalState.APPROVED:
                 refusal = refusal or ToolDeniedError(f"the approval was {approval.state}")
             elif approval.edited_arguments is not None:
                 arguments = dict(approval.edited_arguments)
                 refusal = self._refusal(run, name, tool, arguments)
-        return _Call(name=name, tool=tool, arguments=arguments, refusal=refusal)
+        return _Call(name=name, tool=tool, arguments=arguments, refusal=refusal, approval_id=approval_id)
 
     def _refusal(
         self, run: RunHandle, name: str, tool: Tool | None, arguments: Mapping[str, object]
@@ -404,6 +407,7 @@ def _executing(step: StepHandle, call: _Call) -> ToolExecuting:
         tool=call.name,
         arguments=masked(call.arguments, secrets),
         effect=effect.value,
+        approval_id=call.approval_id,
     )
 
 

@@ -131,6 +131,7 @@ function Foot(props: { readonly run: RunView; readonly question: Question | null
   const { run, question, actions } = props;
   const [isLoading, setLoading] = useState(false);
   const text = answerText(run);
+  const tokens = run.usage === null ? 0 : run.usage.input_tokens + run.usage.output_tokens;
   return (
     <footer className="answer-foot">
       {text !== "" && <CopyButton text={text} label="Copy the answer" />}
@@ -145,11 +146,9 @@ function Foot(props: { readonly run: RunView; readonly question: Question | null
           <Icon name="redo" size={15} />
         </button>
       )}
-      {run.model !== null && <span>{run.model}</span>}
+      {run.model !== null && run.model !== "none" && <span>{run.model}</span>}
       {run.durationMs !== null && <span>{duration(run.durationMs)}</span>}
-      {run.usage !== null && (
-        <span title={usageOf(run)}>{several(run.usage.input_tokens + run.usage.output_tokens, "token")}</span>
-      )}
+      {tokens > 0 && <span title={usageOf(run)}>{several(tokens, "token")}</span>}
       {run.isPartial && !run.id.startsWith("of-") && (
         <button
           type="button"

@@ -584,15 +584,16 @@ export interface ToolCompletedEvent {
   trace_id?: string | null;
 }
 
-/** A tool call begins; secrets in its arguments are masked. */
+/** A tool call begins; secrets in its arguments are masked. `approval_id` is the question that was answered for it. */
 export interface ToolExecuting {
   tool_call_id: string;
   tool: string;
   arguments: Record<string, unknown>;
   effect: "external" | "internal" | "none";
+  approval_id?: string | null;
 }
 
-/** A tool call begins; secrets in its arguments are masked. */
+/** A tool call begins; secrets in its arguments are masked. `approval_id` is the question that was answered for it. */
 export interface ToolExecutingEvent {
   seq: number;
   type: "tool_executing";

@@ -137,10 +137,11 @@ function toolAfter(
   const { tool_call_id } = event.data;
   switch (event.type) {
     case "tool_executing": {
-      const { tool, effect } = event.data;
-      const known = toolOf(run, tool_call_id, tool);
+      const { tool, effect, approval_id } = event.data;
+      const asked = approval_id == null ? run : answered(run, approval_id, tool_call_id);
+      const known = toolOf(asked, tool_call_id, tool);
       const started = { ...known, tool, arguments: event.data.arguments, effect, startedAt: event.at };
-      return put({ ...run, state: ongoing(run, "running") }, { ...started, state: "running", error: null });
+      return put({ ...asked, state: ongoing(run, "running") }, { ...started, state: "running", error: null });
     }
     case "tool_progress": {
       const { text, fraction } = event.data;
@@ -155,6 +156,13 @@ function toolAfter(
       return put(run, { ...known, ...outcome, state: ok ? "done" : "failed" });
     }
   }
+}
+
+/** The call that a question was answered for stands where the question does: the two are one. */
+function answered(run: RunView, approvalId: string, toolCallId: string): RunView {
+  const at = run.items.findIndex((item) => item.kind === "tool" && item.approval?.id === approvalId);
+  const item = run.items[at];
+  return item === undefined || item.key === toolCallId ? run : replaced(run, at, { ...item, key: toolCallId });
 }
 
 function approvalAfter(

@@ -39,8 +39,12 @@ export const of = (run = "run_1", n = "") => ({
   delta: (text: string, id = `m1${n}`) => fact("message_delta", { message_id: id, text }, run),
   whole: (text: string, id = `m1${n}`) =>
     fact("message_completed", { message_id: id, parts: [{ type: "text", text }] }, run),
-  executing: (id = `t1${n}`, args: Record<string, unknown> = { a: 1 }) =>
-    fact("tool_executing", { tool_call_id: id, tool: "it", arguments: args, effect: "external" }, run),
+  executing: (id = `t1${n}`, args: Record<string, unknown> = { a: 1 }, approvalId: string | null = null) =>
+    fact(
+      "tool_executing",
+      { tool_call_id: id, tool: "it", arguments: args, effect: "external", approval_id: approvalId },
+      run,
+    ),
   progress: (text = "half", fraction: number | null = 0.5, id = `t1${n}`) =>
     fact("tool_progress", { tool_call_id: id, text, fraction }, run),
   executed: (id = `t1${n}`) =>
