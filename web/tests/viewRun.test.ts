@@ -153,6 +153,33 @@ test("the run waits until the last of its questions is answered", () => {
   expect(runOf(after(...both, one.answered("approve", undefined, "a2"), one.answered("deny"))).state).toBe("running");
 });
 
+test("a call belongs to the answered question about it, though the two have ids of their own", () => {
+  const both = [...begin, one.asked("a1", "q1"), one.asked("a2", "q2")];
+  const answered = [
+    ...both,
+    one.answered("approve", { a: 5 }),
+    one.answered("approve", { a: 6 }, "a2"),
+    one.started(2),
+  ];
+
+  const view = after(...answered, one.executing("t6", { a: 6 }), one.executed("t6"), one.executing("t9", { a: 9 }));
+  const third = threadAfter(view, log([one.executing("t7", { a: 7 })], view.position));
+
+  expect(runOf(view).items).toMatchObject([
+    { key: "t9", state: "running", arguments: { a: 9 }, approval: { id: "a1" } },
+    { key: "t6", state: "done", approval: { id: "a2" } },
+  ]);
+  expect(runOf(third).items[2]).toMatchObject({ key: "t7", approval: null });
+  expect(runOf(after(...both, one.executing("t6"))).items, "an open question is nobody's call").toHaveLength(3);
+});
+
+test("a question that is no tool's is over with its answer", () => {
+  const asked = { ...one.asked("a1", "q1"), data: { ...(one.asked("a1", "q1").data as object), tool: "ask" } };
+
+  expect(toolOf(after(...begin, asked, one.answered("approve"))).state).toBe("done");
+  expect(toolOf(after(...begin, asked, one.answered("deny"))).state).toBe("stopped");
+});
+
 test("a delegation or an answer to a question that was never asked changes nothing", () => {
   const view = after(...begin);
 

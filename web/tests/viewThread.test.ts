@@ -5,6 +5,7 @@ import { Chance } from "./support/random";
 import { AT, type Fact, log, messageAnswer, of, runAnswer, streamOpened, THREAD } from "./support/story";
 
 const one = of("run_1");
+const two = of("run_2", "b");
 const begin = [one.created(), one.queued(), one.started()];
 
 const after = (...facts: readonly Fact[]): ThreadView => threadAfter(emptyThread(THREAD), log(facts));
@@ -218,6 +219,14 @@ test("what the page knows of a run that had not ended goes when a snapshot comes
   const live = { run_id: "run_1", agent: "a", state: "running", first_seq: 1 };
   const still = threadOpened(view, shot(5, { seq: 0, runs: [live], messages_cut: false }));
   expect(still).toMatchObject({ turns: [], position: 0 });
+});
+
+test("a run that is in a snapshot is not shown a second time before it", () => {
+  const view = after(two.retried("run_1"), two.started());
+
+  const found = threadOpened({ ...view, position: 8 }, shot(3));
+
+  expect(found.turns.map((turn) => [turn.run?.id, turn.run?.state])).toEqual([["run_2", "completed"]]);
 });
 
 test("earlier turns stay before a snapshot unless messages are missing between the two", () => {

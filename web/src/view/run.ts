@@ -1,5 +1,8 @@
-import type { Event, StepRestarted } from "../client/live";
+import type { Event, StepRestarted, ToolExecuting } from "../client/live";
 import { type ApprovalView, emptyRun, LIVE, type RunItem, type RunView, type ToolItem } from "./model";
+
+/** What the server calls the tool of a question that an agent asks by itself. */
+const QUESTION = "ask";
 
 export function textOf(parts: readonly { readonly text: string }[]): string {
   return parts.map((part) => part.text).join("\n\n");
@@ -137,11 +140,14 @@ function toolAfter(
   const { tool_call_id } = event.data;
   switch (event.type) {
     case "tool_executing": {
-      const { tool, effect, approval_id } = event.data;
-      const asked = approval_id == null ? run : answered(run, approval_id, tool_call_id);
-      const known = toolOf(asked, tool_call_id, tool);
+      const { tool, effect } = event.data;
+      const at = placeOf(run, event.data);
+      const held = run.items[at];
+      const known = held?.kind === "tool" ? { ...held, key: tool_call_id } : toolOf(run, tool_call_id, tool);
       const started = { ...known, tool, arguments: event.data.arguments, effect, startedAt: event.at };
-      return put({ ...asked, state: ongoing(run, "running") }, { ...started, state: "running", error: null });
+      const item: ToolItem = { ...started, state: "running", error: null };
+      const next = { ...run, state: ongoing(run, "running") };
+      return at === -1 ? put(next, item) : replaced(next, at, item);
     }
     case "tool_progress": {
       const { text, fraction } = event.data;
@@ -158,11 +164,20 @@ function toolAfter(
   }
 }
 
-/** The call that a question was answered for stands where the question does: the two are one. */
-function answered(run: RunView, approvalId: string, toolCallId: string): RunView {
-  const at = run.items.findIndex((item) => item.kind === "tool" && item.approval?.id === approvalId);
-  const item = run.items[at];
-  return item === undefined || item.key === toolCallId ? run : replaced(run, at, { ...item, key: toolCallId });
+/**
+ * Where the question is that was answered for this call: the two are one. A call of a framework's own tool does not name
+ * its question; it belongs to an answered one about that tool which no other call took yet, with the same arguments first.
+ */
+function placeOf(run: RunView, { tool_call_id, tool, arguments: given, approval_id }: ToolExecuting): number {
+  if (indexOf(run, tool_call_id) !== -1) return -1;
+  if (approval_id != null) return run.items.findIndex((item) => item.kind === "tool" && item.approval?.id === approval_id);
+  const isOpen = (item: RunItem): boolean =>
+    item.kind === "tool" && item.tool === tool && item.startedAt === null && (item.approval?.decision ?? null) !== null;
+  const text = JSON.stringify(given);
+  const same = run.items.findIndex(
+    (item) => isOpen(item) && item.kind === "tool" && JSON.stringify(item.arguments) === text,
+  );
+  return same === -1 ? run.items.findIndex(isOpen) : same;
 }
 
 function approvalAfter(
@@ -198,7 +213,8 @@ function approvalAfter(
   const { decision, by } = event.data;
   const edited = event.data.arguments ?? null;
   const approval = { ...item.approval, decision, decidedBy: by ?? null, edited };
-  const state = decision === "approve" ? item.state : "stopped";
+  // A question that is no tool's is over with its answer.
+  const state = decision !== "approve" ? "stopped" : item.tool === QUESTION ? "done" : item.state;
   const isOpen = run.items.some((one, index) => index !== at && one.kind === "tool" && one.approval?.decision === null);
   const next = replaced(run, at, { ...item, approval, arguments: edited ?? item.arguments, state });
   return isOpen ? next : { ...next, state: ongoing(run, "running") };

@@ -51,7 +51,7 @@ function fromSnapshot(view: ThreadView, snapshot: Snapshot): ThreadView {
     ...view,
     title: snapshot.title,
     position: snapshot.seq,
-    turns: [...before, ...turns],
+    turns: [...before.filter((turn) => turn.run === null || indexOfRun(turns, turn.run.id) === -1), ...turns],
     hasEarlier: before.length > 0 ? view.hasEarlier : snapshot.messages_cut,
   };
 }

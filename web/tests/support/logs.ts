@@ -1,4 +1,7 @@
-import type { Event } from "../../src/client/live";
+import type { Event, StreamOpened } from "../../src/client/live";
+import type { MessageAnswer, RunAnswer, ThreadAnswer } from "../../src/client/rest";
+import { readFrame } from "../../src/client/socket";
+import recorded from "../logs.json";
 import { type Fact, log, of } from "./story";
 
 /** A log that a server may write. */
@@ -113,10 +116,32 @@ const STORIES: Readonly<Record<string, readonly Fact[]>> = {
   ],
 };
 
-export const RIGHT_LOGS: readonly RightLog[] = Object.entries(STORIES).map(([name, facts]) => ({
-  name,
-  events: log(facts),
-}));
+/** What a real server told of a thread: its log, the opening of its stream, and what it answers about it. */
+export interface RecordedLog extends RightLog {
+  readonly thread: ThreadAnswer;
+  /** The newest first, as they are listed. */
+  readonly messages: readonly MessageAnswer[];
+  readonly runs: readonly RunAnswer[];
+  readonly opened: StreamOpened;
+  readonly snapshot: StreamOpened;
+}
+
+export const RECORDED_LOGS = recorded.recorded as unknown as readonly RecordedLog[];
+
+/** The cases of the server's own checker of orders, as a socket would bring them: what is no JSON does not come. */
+const cases = (kind: "right" | "wrong"): RightLog[] =>
+  recorded[kind].map(({ name, frames }) => ({
+    name: `${name} (of the checker)`,
+    events: frames.flatMap((text) => {
+      const frame = readFrame(text);
+      return frame.kind === "events" ? frame.events : [];
+    }),
+  }));
+
+export const RIGHT_LOGS: readonly RightLog[] = [
+  ...Object.entries(STORIES).map(([name, facts]) => ({ name, events: log(facts) })),
+  ...cases("right"),
+];
 
 /** A log that no server should write; what cannot be read as JSON never gets as far as the reducer. */
 export interface WrongLog {
@@ -152,6 +177,7 @@ const WRONG_STORIES: Readonly<Record<string, readonly Fact[]>> = {
 };
 
 export const WRONG_LOGS: readonly WrongLog[] = [
+  ...cases("wrong"),
   ...Object.entries(WRONG_STORIES).map(([name, facts]) => ({ name, events: log(facts) })),
   {
     name: "numbers go back",
