@@ -36,6 +36,8 @@ export function fieldsOf(
 }
 
 function kindOf(shape: Readonly<Record<string, unknown>>, hasChoices: boolean, value: unknown): FieldKind {
+  // Whatever the schema says: a field of another kind would lose what is in it.
+  if (typeof value === "object" && value !== null) return "json";
   if (hasChoices) return "choice";
   const type = shape["type"] ?? (value === null ? "null" : typeof value);
   switch (type) {
@@ -55,6 +57,7 @@ function kindOf(shape: Readonly<Record<string, unknown>>, hasChoices: boolean, v
 /** The value as its field shows it. */
 export function textOfValue(kind: FieldKind, value: unknown): string {
   if (value === undefined) return "";
+  if (kind !== "json" && value === null) return "";
   if (kind === "json") return JSON.stringify(value, null, 2);
   return typeof value === "string" ? value : String(value);
 }
