@@ -170,7 +170,8 @@ function toolAfter(
  */
 function placeOf(run: RunView, { tool_call_id, tool, arguments: given, approval_id }: ToolExecuting): number {
   if (indexOf(run, tool_call_id) !== -1) return -1;
-  if (approval_id != null) return run.items.findIndex((item) => item.kind === "tool" && item.approval?.id === approval_id);
+  if (approval_id != null)
+    return run.items.findIndex((item) => item.kind === "tool" && item.approval?.id === approval_id);
   const isOpen = (item: RunItem): boolean =>
     item.kind === "tool" && item.tool === tool && item.startedAt === null && (item.approval?.decision ?? null) !== null;
   const text = JSON.stringify(given);
