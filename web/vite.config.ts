@@ -15,6 +15,8 @@ export default defineConfig({
     // A font or picture as text in the CSS would need `data:` in the content security policy.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    // What is bundled is passed on under its own licences.
+    license: { fileName: "licenses.md" },
     rolldownOptions: {
       output: {
         entryFileNames: "assets/[name]-[hash].js",

@@ -203,7 +203,11 @@ def _welcome(app: App, settings: Settings, file: Path | None, url: str, console:
         console.print(f"  model        {app.model.name}", highlight=False)
     if app.setup_secret is not None:
         app.telemetry.info(LogEvent.SETUP_NEEDED)
-        console.print("\n  [bold]First start.[/] Make the first administrator, once, within 24 hours:", highlight=False)
-        console.print(f"    cloche setup {url}/#setup={app.setup_secret}", highlight=False, soft_wrap=True)
+        console.print(
+            "\n  [bold]First start.[/] Open this link and become the first administrator; it is good", highlight=False
+        )
+        console.print("  once, for 24 hours:", highlight=False)
+        console.print(f"    {url}/#setup={app.setup_secret}", highlight=False, soft_wrap=True)
+        console.print("  or, in a terminal:    cloche setup LINK", highlight=False)
         console.print("  or, on this machine:  cloche users add EMAIL --role admin\n", highlight=False)
     sys.stderr.flush()

@@ -216,7 +216,7 @@ def test_a_wrong_password_is_told_and_loses_nothing(server: ServerProcess, peopl
 
 
 def test_the_set_up_link_makes_the_first_administrator(own_server: ServerProcess, open_browser: Callable[..., Any]):
-    link = own_server.wait_for(r"cloche setup (http://\S+/#setup=\S+)")[1]
+    link = own_server.wait_for(r"http://\S+/#setup=\S+")[0]
     page = open_browser().new_page()
     page.goto(link)
 

@@ -9,7 +9,10 @@ export type Route =
 
 /** Where a fragment leads. The path after `#` never reaches a server, and works wherever the page is mounted. */
 export function routeOf(hash: string): Route {
-  const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
+  const address = hash.replace(/^#\/?/, "");
+  const mark = address.indexOf("?");
+  const path = mark === -1 ? address : address.slice(0, mark);
+  const query = mark === -1 ? "" : address.slice(mark + 1);
   const [first = "", second = "", third = ""] = path.split("/").map(decoded);
   switch (first) {
     case "t":

@@ -162,7 +162,7 @@ function useThreadActions(open: OpenThread, isBusy: boolean): TurnActions {
         const body = { on_busy: isBusy ? "enqueue" : "reject" };
         api.post(`/v1/runs/${run.id}/retry`, body).catch((thrown: unknown) => tellError(thrown, "Not tried again"));
       },
-      branch: (question: Question, text: string) => {
+      branch: (question: Question, text: string, agent: string | null) => {
         const begin = async (): Promise<void> => {
           const thread = await api.post<ThreadAnswer>(`/v1/threads/${open.threadId}/branch`, {
             message_id: question.messageId,
@@ -170,7 +170,7 @@ function useThreadActions(open: OpenThread, isBusy: boolean): TurnActions {
           const draft: Draft = {
             threadId: thread.id,
             text,
-            agent: null,
+            agent,
             onBusy: "enqueue",
             onPendingApproval: "reject",
           };

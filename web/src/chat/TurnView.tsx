@@ -11,7 +11,7 @@ import { type ItemActions, RunItems } from "./RunItems";
 /** What a person can do with a turn. */
 export interface TurnActions extends ItemActions {
   readonly retry: (run: RunView) => void;
-  readonly branch: (question: Question, text: string) => void;
+  readonly branch: (question: Question, text: string, agent: string | null) => void;
   readonly loadRun: (runId: string) => Promise<void>;
 }
 
@@ -27,7 +27,7 @@ export const TurnView = memo(function TurnView(props: {
   return (
     <article className="turn" aria-label={name}>
       <h2 className="visually-hidden">{name}</h2>
-      {question !== null && <QuestionView question={question} actions={actions} />}
+      {question !== null && <QuestionView question={question} agent={run?.agent ?? null} actions={actions} />}
       {run !== null && (
         <div className="answer">
           {question === null && run.retryOf !== null && (
@@ -44,8 +44,12 @@ export const TurnView = memo(function TurnView(props: {
   );
 });
 
-const QuestionView = memo(function QuestionView(props: { readonly question: Question; readonly actions: TurnActions }) {
-  const { question, actions } = props;
+const QuestionView = memo(function QuestionView(props: {
+  readonly question: Question;
+  readonly agent: string | null;
+  readonly actions: TurnActions;
+}) {
+  const { question, agent, actions } = props;
   const [draft, setDraft] = useState<string | null>(null);
   if (draft !== null) {
     return (
@@ -54,7 +58,7 @@ const QuestionView = memo(function QuestionView(props: { readonly question: Ques
         onSubmit={(event) => {
           event.preventDefault();
           if (draft.trim() === "") return;
-          actions.branch(question, draft);
+          actions.branch(question, draft, agent);
           setDraft(null);
         }}
       >
@@ -141,7 +145,7 @@ function Foot(props: { readonly run: RunView; readonly question: Question | null
           className="icon-button"
           aria-label="Answer again, as a branch"
           title="Answer again, as a branch"
-          onClick={() => actions.branch(question, question.text)}
+          onClick={() => actions.branch(question, question.text, run.agent)}
         >
           <Icon name="redo" size={15} />
         </button>

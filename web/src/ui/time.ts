@@ -21,7 +21,7 @@ const shortNumbers = new Intl.NumberFormat(undefined, { notation: "compact", max
 /** `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`: how long something took or takes. */
 export function duration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.floor(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
@@ -74,10 +74,16 @@ export function several(value: number, one: string, many = `${one}s`): string {
 export type Age = "Today" | "Yesterday" | "Last 7 days" | "Last 30 days" | "Older";
 
 export function ageOf(at: string, now = Date.now()): Age {
-  const midnight = new Date(now).setHours(0, 0, 0, 0);
   const time = Date.parse(at);
-  if (time >= midnight) return "Today";
-  if (time >= midnight - DAY_MS) return "Yesterday";
-  if (time >= midnight - 7 * DAY_MS) return "Last 7 days";
-  return time >= midnight - 30 * DAY_MS ? "Last 30 days" : "Older";
+  if (time >= midnight(now, 0)) return "Today";
+  if (time >= midnight(now, 1)) return "Yesterday";
+  if (time >= midnight(now, 7)) return "Last 7 days";
+  return time >= midnight(now, 30) ? "Last 30 days" : "Older";
+}
+
+/** The beginning of the day so many days ago; a day on which clocks change has not 24 hours. */
+function midnight(now: number, daysAgo: number): number {
+  const day = new Date(now);
+  day.setDate(day.getDate() - daysAgo);
+  return day.setHours(0, 0, 0, 0);
 }

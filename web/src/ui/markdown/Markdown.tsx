@@ -5,6 +5,8 @@ import { type Block, NOTHING_READ, type Reading, readAll, readMore } from "./blo
 import { CodeBlock } from "./CodeBlock";
 import { htmlOf } from "./html";
 
+const DEFINITION = /^ {0,3}\[[^\]\n]+\]:/m;
+
 /** A text with Markdown in it, which may still grow. Blocks that stand are neither read nor drawn again. */
 const Markdown = memo(function Markdown(props: { readonly text: string; readonly isWhole: boolean }) {
   const { text, isWhole } = props;
@@ -17,7 +19,8 @@ const Markdown = memo(function Markdown(props: { readonly text: string; readonly
   return (
     // The links inside are the controls; this only hears of their clicks.
     <div className="md" onClick={onLink} onAuxClick={onLink}>
-      <Blocks blocks={settled} first={0} areWhole />
+      {/* A definition at the end makes links of words that were drawn before it came. */}
+      <Blocks key={isWhole && DEFINITION.test(text) ? "whole" : "growing"} blocks={settled} first={0} areWhole />
       <Blocks blocks={open} first={settled.length} areWhole={false} />
     </div>
   );
