@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import pytest
 
 from cloche.errors import ConfigurationError, NotFoundError
 from cloche.web.pages import BuiltPages
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -116,3 +121,16 @@ async def test_the_policy_lets_the_page_do_nothing_that_an_answer_could_ask_for(
 
 async def _never(*_: object) -> Any:
     raise AssertionError("nothing is read or sent")
+
+
+@pytest.mark.slow
+def test_a_wheel_brings_the_whole_page(tmp_path: Path):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        brought = {name for name in archive.namelist() if name.startswith("cloche/web/built/")}
+
+    assert brought == {f"cloche/web/built{path if path != '/' else '/index.html'}" for path in BuiltPages().paths}
+    assert "cloche/web/built/licenses.md" in brought
