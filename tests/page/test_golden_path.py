@@ -270,3 +270,46 @@ def story(person: Person) -> list[dict[str, Any]]:
 
 def words(person: Person) -> str:
     return " ".join(person.answer().locator(".md").inner_text().split())
+
+
+def test_a_part_that_cannot_be_loaded_is_told_and_loaded_later(server: ServerProcess, people: Callable[..., Person]):
+    ada = people(server, "parts")
+    ada.page.route("**/assets/Settings-*.js", lambda route: route.abort())
+
+    ada.page.get_by_role("link", name="parts").click()
+    expect(ada.page.get_by_text("This part of the page could not be shown.")).to_be_visible()
+    ada.page.get_by_role("link", name="New conversation", exact=True).click()
+    expect(ada.field).to_be_visible()
+    ada.page.unroute_all()
+    ada.page.get_by_role("link", name="parts").click()
+    ada.page.get_by_role("button", name="Load the page again").click()
+
+    expect(ada.page.get_by_role("heading", level=1)).to_have_text("Profile")
+    ada.faults.clear()  # the cut that this test made
+
+
+def test_who_comes_next_to_a_browser_finds_nothing_of_who_was_there(
+    server: ServerProcess, people: Callable[..., Person]
+):
+    ada = people(server, "leaves")
+    bob = server.add_user("comes-next@example.org")
+    ada.send("a secret of ada", agent="echo")
+    expect(ada.answer()).to_contain_text("a secret of ada")
+    ada.page.get_by_role("link", name="New conversation", exact=True).click()
+    ada.field.fill("a draft of ada")
+    ada.page.route("**/v1/messages", lambda route: route.abort())
+    ada.send("never sent by ada")
+    expect(ada.page.get_by_text("on its way")).to_be_visible()
+    ada.field.fill("another draft of ada")
+
+    ada.page.keyboard.press("Control+k")
+    ada.page.get_by_role("combobox", name="Command or conversation").fill("sign out")
+    ada.page.keyboard.press("Enter")
+    expect(ada.page.get_by_text("You are signed out.")).to_be_visible()
+    ada.page.get_by_label("E-mail").fill(bob)
+    ada.page.get_by_label("Password").fill(PASSWORD)
+    ada.page.keyboard.press("Enter")
+    expect(ada.field).to_have_value("")
+
+    shown = ada.page.content() + ada.page.evaluate("JSON.stringify({...localStorage})")
+    assert "ada" not in shown.replace("comes-next", "")

@@ -1,6 +1,7 @@
 import { lazy, Suspense, useEffect, useMemo, useState } from "react";
 import { ChatPage } from "../chat/ChatPage";
 import { BrowserSession } from "../client/session";
+import { Boundary } from "../ui/Boundary";
 import { LinkGate } from "../ui/LinkGate";
 import { Toasts } from "../ui/toasts";
 import { useStore } from "../ui/useStore";
@@ -68,13 +69,27 @@ function SignedIn() {
       </a>
       <Sidebar route={route} />
       <main id="main" className="main" tabIndex={-1}>
-        <Suspense fallback={<p className="page-note">Opening…</p>}>
-          <Page route={route} />
-        </Suspense>
+        <Boundary key={route.page} fallback={() => <Broken />}>
+          <Suspense fallback={<p className="page-note">Opening…</p>}>
+            <Page route={route} />
+          </Suspense>
+        </Boundary>
       </main>
       <Palette />
       <LinkGate />
       <Toasts />
+    </div>
+  );
+}
+
+/** A part of the page that is not there: the way to it was cut, or the server has been upgraded meanwhile. */
+function Broken() {
+  return (
+    <div className="page-note" role="alert">
+      <p>This part of the page could not be shown. The connection may be gone, or the server has a newer page.</p>
+      <button type="button" className="button" onClick={() => location.reload()}>
+        Load the page again
+      </button>
     </div>
   );
 }

@@ -97,7 +97,7 @@ function OpenPalette() {
 }
 
 function useCommands(): readonly Command[] {
-  const { threads, may, session } = useParts();
+  const { threads, may, leave } = useParts();
   const shown = useStore(threads.shown);
   return useMemo(() => {
     const way = (label: string, path: string): Command => ({ label, note: "go to", act: () => go(path) });
@@ -124,13 +124,13 @@ function useCommands(): readonly Command[] {
       { label: "Dark theme", note: "theme", act: () => chooseTheme("dark") },
       { label: "Light theme", note: "theme", act: () => chooseTheme("light") },
       { label: "The system's theme", note: "theme", act: () => chooseTheme("system") },
-      { label: "Sign out", note: "session", act: () => void session.signOut().catch(tellError) },
+      { label: "Sign out", note: "session", act: () => void leave().catch(tellError) },
     );
     for (const thread of shown.threads) {
       commands.push({ label: thread.title, note: "conversation", act: () => go(paths.thread(thread.id)) });
     }
     return commands;
-  }, [shown, may, session]);
+  }, [shown, may, leave]);
 }
 
 /** Those that hold every word that was typed; those that begin with the words come first. */

@@ -6,6 +6,9 @@ import { LiveConnection } from "../client/connection";
 import { Store } from "../client/emitter";
 import type { AgentAnswer, AgentPage, BrowserSessionAnswer } from "../client/rest";
 import type { BrowserSession } from "../client/session";
+import { closeLinkGate } from "../ui/LinkGate";
+import { forgetToasts } from "../ui/toasts";
+import { closePalette } from "./paletteState";
 
 /** What every part of the page works with, for the one person who is signed in. */
 export interface Parts {
@@ -16,7 +19,11 @@ export interface Parts {
   readonly outbox: Outbox;
   readonly threads: ThreadList;
   readonly agents: Store<readonly AgentAnswer[]>;
+  /** What was written and not sent, by thread: it is there again when the thread is. */
+  readonly drafts: Map<string, string>;
   readonly may: (permission: string) => boolean;
+  /** The session ends, and nothing of the person is left in this browser. */
+  readonly leave: () => Promise<void>;
 }
 
 const PartsContext = createContext<Parts | null>(null);
@@ -36,8 +43,16 @@ export function PartsOfPerson(props: {
   const { session, who } = props;
   const [kept] = useState(() => partsOf(session, who.user.id));
   const parts = useMemo(
-    (): Parts => ({ ...kept, who, may: (permission) => who.permissions.includes(permission) }),
-    [kept, who],
+    (): Parts => ({
+      ...kept,
+      who,
+      may: (permission) => who.permissions.includes(permission),
+      leave: async () => {
+        await session.signOut();
+        kept.outbox.forget();
+      },
+    }),
+    [kept, session, who],
   );
   useEffect(() => {
     kept.live.open();
@@ -51,12 +66,16 @@ export function PartsOfPerson(props: {
       kept.live.close();
       kept.threads.close();
       kept.outbox.close();
+      // What lies over the page was this person's, too.
+      forgetToasts();
+      closePalette();
+      closeLinkGate();
     };
   }, [kept]);
   return <PartsContext value={parts}>{props.children}</PartsContext>;
 }
 
-function partsOf(session: BrowserSession, userId: string): Omit<Parts, "who" | "may"> {
+function partsOf(session: BrowserSession, userId: string): Omit<Parts, "who" | "may" | "leave"> {
   const api = new Api(session);
   const live = new LiveConnection(api, session);
   return {
@@ -66,5 +85,6 @@ function partsOf(session: BrowserSession, userId: string): Omit<Parts, "who" | "
     outbox: new Outbox(api, userId, outboxWorld()),
     threads: new ThreadList(api, live),
     agents: new Store<readonly AgentAnswer[]>([]),
+    drafts: new Map(),
   };
 }

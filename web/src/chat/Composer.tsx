@@ -8,9 +8,6 @@ import type { Draft } from "./outbox";
 
 const MOST_BYTES = 60_000;
 const MOST_ROWS_PX = 260;
-/** What was written and not sent, by thread: it is there again when the thread is. */
-const drafts = new Map<string, string>();
-
 /** What the thread is doing, as far as the next message is concerned. */
 export type Busyness = "free" | "busy" | "asking";
 
@@ -22,7 +19,7 @@ export const Composer = memo(function Composer(props: {
   readonly fill: string | null;
 }) {
   const { threadId, busyness, onSend, onStop, fill } = props;
-  const { agents } = useParts();
+  const { agents, drafts } = useParts();
   const known = useStore(agents);
   const place = threadId ?? "";
   const [text, setText] = useState(() => drafts.get(place) ?? "");
@@ -36,7 +33,7 @@ export const Composer = memo(function Composer(props: {
   useEffect(() => {
     if (text === "") drafts.delete(place);
     else drafts.set(place, text);
-  }, [place, text]);
+  }, [drafts, place, text]);
   useEffect(() => {
     if (fill !== null) setText(fill);
     field.current?.focus();

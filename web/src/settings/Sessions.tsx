@@ -9,7 +9,7 @@ import { SessionTable } from "./SessionTable";
 
 /** Where this person is signed in, and the ways to end that. */
 export function Sessions() {
-  const { api, session } = useParts();
+  const { api, leave } = useParts();
   const read = useCallback((signal: AbortSignal) => api.get<SessionPage>("/v1/sessions", {}, signal), [api]);
   const { value, error, again } = usePolled(read);
   const others = value?.items.filter((one) => !one.is_current) ?? [];
@@ -34,7 +34,7 @@ export function Sessions() {
         >
           Sign out everywhere else
         </button>
-        <button type="button" className="button button-stop" onClick={() => void session.signOut().catch(tellError)}>
+        <button type="button" className="button button-stop" onClick={() => void leave().catch(tellError)}>
           Sign out here
         </button>
       </div>

@@ -10,13 +10,16 @@ export function askToOpen(href: string): void {
   asked.set(webAddress(href));
 }
 
+export function closeLinkGate(): void {
+  asked.set(null);
+}
+
 export function LinkGate() {
   const url = useStore(asked);
   if (url === null) return null;
-  const close = (): void => asked.set(null);
   const isMail = url.protocol === "mailto:";
   return (
-    <Dialog title={isMail ? "Write a mail?" : "Leave Cloche?"} onClose={close}>
+    <Dialog title={isMail ? "Write a mail?" : "Leave Cloche?"} onClose={closeLinkGate}>
       <p>
         {isMail ? "The answer names this address:" : "The answer points to "}
         {!isMail && <strong>{url.host}</strong>}
@@ -26,7 +29,7 @@ export function LinkGate() {
         {url.href}
       </p>
       <div className="dialog-actions">
-        <button type="button" className="button" onClick={close}>
+        <button type="button" className="button" onClick={closeLinkGate}>
           Stay
         </button>
         <a
@@ -34,7 +37,7 @@ export function LinkGate() {
           href={url.href}
           target="_blank"
           rel="noopener noreferrer nofollow"
-          onClick={close}
+          onClick={closeLinkGate}
         >
           {isMail ? "Write" : "Open"}
         </a>

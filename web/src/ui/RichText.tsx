@@ -1,4 +1,5 @@
 import { lazy, Suspense } from "react";
+import { Boundary } from "./Boundary";
 
 const load = () => import("./markdown/Markdown");
 const Markdown = lazy(load);
@@ -12,8 +13,10 @@ export function preloadRichText(): void {
 /** A text with Markdown in it, which may still grow; as it was written until what shows it is here. */
 export function RichText(props: { readonly text: string; readonly isWhole: boolean }) {
   return (
-    <Suspense fallback={<p className="plain-text">{props.text}</p>}>
-      <Markdown text={props.text} isWhole={props.isWhole} />
-    </Suspense>
+    <Boundary fallback={() => <p className="plain-text">{props.text}</p>}>
+      <Suspense fallback={<p className="plain-text">{props.text}</p>}>
+        <Markdown text={props.text} isWhole={props.isWhole} />
+      </Suspense>
+    </Boundary>
   );
 }

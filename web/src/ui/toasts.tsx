@@ -34,6 +34,11 @@ function show(kind: Toast["kind"], text: string, action: Toast["action"]): void 
   setTimeout(() => drop(id), action === null ? SHOWN_MS : WITH_ACTION_MS);
 }
 
+/** Nothing is shown any more, as when somebody else comes to the page. */
+export function forgetToasts(): void {
+  toasts.set([]);
+}
+
 function drop(id: number): void {
   toasts.update((shown) => shown.filter((toast) => toast.id !== id));
 }
