@@ -51,7 +51,8 @@ class ModelProbe:
 
     async def __aenter__(self) -> Self:
         if self._config.address is not None:
-            self._client = httpx2.AsyncClient(timeout=TIMEOUT_S)
+            # Making the first one reads certificates and parts of the library from the disk.
+            self._client = await asyncio.to_thread(httpx2.AsyncClient, timeout=TIMEOUT_S)
         return self
 
     async def __aexit__(
