@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from support.page import CONFIG, Person
-from support.server_process import ServerProcess
+from support.server_process import PASSWORD, ServerProcess
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -84,13 +84,25 @@ def open_browser(browser: Browser) -> Generator[Callable[..., BrowserContext]]:
 
 @pytest.fixture
 def people(open_browser: Callable[..., BrowserContext]) -> Generator[Callable[..., Person]]:
-    """Makes a person with a browser: ``people(server, "ada")``, signed in unless asked otherwise."""
+    """Makes a person with a browser: ``people(server, "ada")``, in the common tenant and signed in."""
     made: list[Person] = []
 
     def make(
-        server: ServerProcess, name: str, *, role: str = "member", signed_in: bool = True, **options: object
+        server: ServerProcess,
+        name: str,
+        *,
+        role: str = "member",
+        tenant: str | None = None,
+        added_by: Person | None = None,
+        signed_in: bool = True,
+        **options: object,
     ) -> Person:
-        email = server.add_user(f"{name}@example.org", role=role)
+        email = f"{name}@example.org"
+        if added_by is None:
+            server.add_user(email, role=role, tenant=tenant)
+        else:
+            user = {"email": email, "name": "", "role": role, "password": PASSWORD}
+            assert "id" in added_by.ask_server("POST", "/v1/admin/users", user)
         page: Page = open_browser(**options).new_page()
         person = Person(page, server, email)
         made.append(person)

@@ -34,6 +34,19 @@ use = "support.page_agents:hostile"
 description = "Says what was said: as thinking, as a tool's result, and as an answer."
 tools = ["repeat"]
 
+[agents.confides]
+use = "support.page_agents:confides"
+description = "Says what was said wherever an agent says anything."
+tools = ["repeat", "note"]
+
+[agents.hangs]
+use = "support.agents:hangs"
+description = "Does nothing, for ever."
+
+[agents.endless]
+use = "support.agents:endless"
+description = "Answers without an end."
+
 [tools.look]
 use = "support.page_agents:look"
 effect = "none"

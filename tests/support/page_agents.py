@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from cloche.agents.function import AgentRun, Write
+from cloche.domain.approvals import ApprovalState
 
 WORDS = 60
 
@@ -46,6 +47,19 @@ async def hostile(run: AgentRun) -> None:
         await write(str(result.value))
 
     await run.stream(writing)
+
+
+async def confides(run: AgentRun) -> str:
+    """Put what was said into every place that an agent has for words; fail with it when the person says no."""
+    words = run.text
+    await run.think(words)
+    await run.call_tool(words, words=words)
+    repeated = await run.call_tool("repeat", text=words)
+    answer = await run.ask(f"May I tell {words}?", arguments={"words": words})
+    if answer.state is not ApprovalState.APPROVED:
+        raise RuntimeError(words)
+    await run.call_tool("note", line=words)
+    return str(repeated.value)
 
 
 async def look(subject: str) -> str:
