@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from support.page import Person
 from support.server_process import PASSWORD, ServerProcess
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(40)]
 OTHER_PASSWORD = "a stable horse without a battery"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
