@@ -4,6 +4,8 @@ import { ageOf, count, duration, moment, several, wholeMoment } from "../src/ui/
 test.for([
   [-5, "0.0 s"],
   [0, "0.0 s"],
+  [1, "< 0.1 s"],
+  [100, "0.1 s"],
   [449, "0.4 s"],
   [9_940, "9.9 s"],
   [10_000, "10 s"],

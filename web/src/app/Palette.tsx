@@ -108,6 +108,7 @@ function useCommands(): readonly Command[] {
       way("Profile and password", paths.settings()),
       way("My sessions", paths.settings("sessions")),
       way("My usage", paths.settings("usage")),
+      way("My data", paths.settings("data")),
     ];
     if (may("admin:runs")) {
       commands.push(
@@ -115,11 +116,13 @@ function useCommands(): readonly Command[] {
         way("Console: queue and nodes", paths.console("operations")),
         way("Console: latency and throughput", paths.console("throughput")),
         way("Console: errors", paths.console("errors")),
+        way("Console: runs that wait for a person", paths.console("approvals")),
         way("Console: usage", paths.console("usage")),
         way("Console: doctor", paths.console("doctor")),
       );
     }
     if (may("admin:users")) commands.push(way("Console: users", paths.console("users")));
+    if (may("admin:audit")) commands.push(way("Console: audit trail", paths.console("audit")));
     commands.push(
       { label: "Dark theme", note: "theme", act: () => chooseTheme("dark") },
       { label: "Light theme", note: "theme", act: () => chooseTheme("light") },

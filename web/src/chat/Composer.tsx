@@ -160,27 +160,34 @@ export const Composer = memo(function Composer(props: {
             </select>
           </>
         )}
-        <span className="composer-space" />
-        <span id={`${id}-note`} className={isTooLong ? "hint hint-error" : "hint composer-note"}>
-          {isTooLong ? `Too long: ${bytes} of ${MOST_BYTES} bytes` : "Enter sends, Shift+Enter begins a line"}
-        </span>
-        {onStop !== null && (
-          <button type="button" className="button button-stop" onClick={onStop}>
-            <Icon name="stop" size={15} /> Stop
+        <span className="composer-ends">
+          <span id={`${id}-note`} className={noteClass(isTooLong, onStop !== null)}>
+            {isTooLong ? `Too long: ${bytes} of ${MOST_BYTES} bytes` : "Enter sends, Shift+Enter begins a line"}
+          </span>
+          {onStop !== null && (
+            <button type="button" className="button button-stop" onClick={onStop}>
+              <Icon name="stop" size={15} /> Stop
+            </button>
+          )}
+          <button
+            type="submit"
+            className="button button-strong button-send"
+            aria-label="Send"
+            disabled={text.trim() === "" || isTooLong}
+          >
+            <Icon name="send" />
           </button>
-        )}
-        <button
-          type="submit"
-          className="button button-strong button-send"
-          aria-label="Send"
-          disabled={text.trim() === "" || isTooLong}
-        >
-          <Icon name="send" />
-        </button>
+        </span>
       </div>
     </form>
   );
 });
+
+/** While there is something to stop, there is no room to say how to send: it is read out only. */
+function noteClass(isTooLong: boolean, isBusy: boolean): string {
+  if (isTooLong) return "hint hint-error";
+  return isBusy ? "visually-hidden" : "hint composer-note";
+}
 
 /** A file as a part of a message: its name, and its text as it is. */
 async function fileText(file: File): Promise<string> {

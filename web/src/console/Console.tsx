@@ -1,8 +1,8 @@
 import "../styles/console.css";
-import { useEffect, useRef } from "react";
 import { useParts } from "../app/parts";
 import { paths } from "../app/routes";
 import { Page } from "../ui/Page";
+import { Ways } from "../ui/Ways";
 import { SECTIONS } from "./sections";
 
 /** What an operator sees of everything: only sections for which the person has the permission are offered. */
@@ -16,14 +16,14 @@ export default function Console(props: {
   if (section === undefined) {
     return (
       <Page title="Console" isWide>
-        <Ways section={props.section} />
+        <ConsoleWays section={props.section} />
         <p className="empty">There is no such section.</p>
       </Page>
     );
   }
   return (
     <Page title={section.title} note={section.note} isWide>
-      <Ways section={section.name} />
+      <ConsoleWays section={section.name} />
       {may(section.permission) ? (
         <section.Panel id={props.id} query={props.query} />
       ) : (
@@ -36,23 +36,10 @@ export default function Console(props: {
   );
 }
 
-function Ways({ section }: { readonly section: string }) {
+function ConsoleWays({ section }: { readonly section: string }) {
   const { may } = useParts();
-  const place = useRef<HTMLElement>(null);
-  // On a narrow page the ways are scrolled sideways: the present one is in sight.
-  useEffect(() => {
-    const here = place.current?.querySelector(`[href="${paths.console(section)}"]`);
-    if (here instanceof HTMLElement && place.current !== null) place.current.scrollLeft = here.offsetLeft - 40;
-  }, [section]);
   const offered = SECTIONS.filter((one) => may(one.permission));
   if (offered.length === 0) return null;
-  return (
-    <nav className="ways" aria-label="Console" ref={place}>
-      {offered.map((one) => (
-        <a key={one.name} href={paths.console(one.name)} aria-current={one.name === section ? "page" : undefined}>
-          {one.way}
-        </a>
-      ))}
-    </nav>
-  );
+  const ways = offered.map((one) => ({ path: paths.console(one.name), title: one.way }));
+  return <Ways label="Console" ways={ways} here={paths.console(section)} />;
 }

@@ -61,7 +61,11 @@ export function GanttChart({ gantt, cursor }: { readonly gantt: Gantt; readonly 
           <span />
           <div className="gantt-axis" aria-hidden="true">
             {ticks.map((tick) => (
-              <span key={tick} style={{ left: `${(tick / (to - from)) * 100}%` }}>
+              <span
+                key={tick}
+                className={tickSide(tick / (to - from))}
+                style={{ left: `${(tick / (to - from)) * 100}%` }}
+              >
                 {shortDuration(tick)}
               </span>
             ))}
@@ -131,4 +135,9 @@ function BarPiece({ bar, from, to }: { readonly bar: Bar; readonly from: number;
       {at.width > 8 ? bar.label : ""}
     </span>
   );
+}
+
+/** What is written at the end of the axis stands before its tick: behind it there is no room. */
+function tickSide(share: number): string {
+  return share > 0.9 ? "gantt-tick-before" : "";
 }

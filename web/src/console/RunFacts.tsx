@@ -7,7 +7,7 @@ import { Confirm } from "../ui/Confirm";
 import { CopyButton } from "../ui/CopyButton";
 import { Field } from "../ui/Field";
 import { Icon } from "../ui/Icon";
-import { count, duration, wholeMoment } from "../ui/time";
+import { count, duration, several, wholeMoment } from "../ui/time";
 import { tell, tellError } from "../ui/toasts";
 import { isLiveState } from "./runFilters";
 import { StateChip } from "./StateChip";
@@ -76,7 +76,7 @@ export function RunFacts(props: {
         <Fact name="Usage">
           {count(story.usage.input_tokens)} tokens in, {count(story.usage.output_tokens)} out{" "}
           <span className="hint">
-            {count(story.usage.model_calls)} model calls, {count(story.usage.tool_calls)} tool calls
+            {several(story.usage.model_calls, "model call")}, {several(story.usage.tool_calls, "tool call")}
           </span>
         </Fact>
       </dl>

@@ -2,6 +2,7 @@ import "../styles/console.css";
 import type { ComponentType } from "react";
 import { paths } from "../app/routes";
 import { Page } from "../ui/Page";
+import { Ways } from "../ui/Ways";
 import { Export } from "./Export";
 import { OwnUsage } from "./OwnUsage";
 import { Password } from "./Password";
@@ -23,18 +24,14 @@ const SECTIONS: readonly Section[] = [
   { name: "data", title: "Your data", note: "Take it with you.", Panel: Export },
 ];
 
+const WAYS = SECTIONS.map((one) => ({ path: paths.settings(one.name), title: one.title }));
+
 /** What a person sees and changes of their own account. */
 export default function Settings(props: { readonly section: string }) {
   const section = SECTIONS.find((one) => one.name === props.section);
   return (
     <Page title={section?.title ?? "Settings"} {...(section === undefined ? {} : { note: section.note })}>
-      <nav className="ways" aria-label="Settings">
-        {SECTIONS.map((one) => (
-          <a key={one.name} href={paths.settings(one.name)} aria-current={one === section ? "page" : undefined}>
-            {one.title}
-          </a>
-        ))}
-      </nav>
+      <Ways label="Settings" ways={WAYS} here={paths.settings(props.section)} />
       {section === undefined ? <p className="empty">There is no such section.</p> : <section.Panel />}
     </Page>
   );
