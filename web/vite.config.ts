@@ -30,7 +30,9 @@ export default defineConfig({
     },
   },
   server: {
-    proxy: { "/v1": { target: server, ws: true } },
+    // The server takes live connections from pages of its own only: what comes through here says that it is one.
+    // Every request needs the browser's session all the same.
+    proxy: { "/v1": { target: server, ws: true, rewriteWsOrigin: true } },
   },
   test: {
     environment: "happy-dom",
