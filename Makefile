@@ -19,13 +19,15 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 
 # The page's tools run on the Node that comes with the development environment.
 WITH_NODE := cd web && PATH="$(CURDIR)/$(VENV)/node/bin:$(CURDIR)/web/node_modules/.bin:$$PATH"
+# Which server the page's sources are served beside.
+CLOCHE_URL ?= http://127.0.0.1:8000
 BUILT := src/cloche/web/built
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up chat test check web web-check docs fmt bench profile chaos lock clean
+.PHONY: help setup setup-dev up chat test check web web-dev web-check screenshots docs fmt bench profile chaos lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.runtime-ready ## Install the server into .venv
 
@@ -52,12 +54,18 @@ check: setup-dev web-check ## Format, lint, floors, types, house rules, generate
 web: $(VENV)/.web-ready ## Build the page into the package
 	$(WITH_NODE) vite build
 
+web-dev: $(VENV)/.web-ready ## Serve the page's sources beside a running server: make web-dev CLOCHE_URL=http://127.0.0.1:8000
+	$(WITH_NODE) CLOCHE_URL="$(CLOCHE_URL)" vite $(ARGS)
+
 web-check: $(VENV)/.web-ready ## Format, lint, types and tests of the page; what is built is what its sources say
 	$(WITH_NODE) biome check .
 	$(WITH_NODE) tsc --noEmit
 	$(WITH_NODE) vitest run
 	$(WITH_NODE) vite build --logLevel warn --outDir ../build/web --emptyOutDir
 	diff -r build/web $(BUILT) || { echo "The page in $(BUILT) is not what web/ says: run \`make web\`" >&2; exit 1; }
+
+screenshots: setup-dev ## Take the pictures of docs/reference/screens.md: make screenshots ARGS="conversation approval"
+	PYTHONPATH=tests $(BIN)/python scripts/screenshots.py $(ARGS)
 
 docs: setup-dev ## Write the generated pages of docs/reference, and the page's types
 	$(BIN)/python scripts/docs.py
