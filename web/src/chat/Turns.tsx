@@ -47,10 +47,10 @@ export function Turns(props: {
   }, [isNearStart, hasEarlier, onEarlier, turns.length]);
   useEffect(() => {
     // Asking an element where it is makes the browser lay everything out; here it tells by itself.
-    const watching = new IntersectionObserver(([entry]) => setAtEnd(entry?.isIntersecting ?? true), {
-      root: scroller.current,
-      rootMargin: `${NEAR_END_PX}px`,
-    });
+    // A slow browser tells of several changes at once: the last one is how it is.
+    const tell = (changes: readonly IntersectionObserverEntry[]): void =>
+      setAtEnd(changes.at(-1)?.isIntersecting ?? true);
+    const watching = new IntersectionObserver(tell, { root: scroller.current, rootMargin: `${NEAR_END_PX}px` });
     if (end.current !== null) watching.observe(end.current);
     return () => watching.disconnect();
   }, []);
