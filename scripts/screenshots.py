@@ -346,6 +346,8 @@ def take(garden: Garden, shot: Shot, page: Page, darkroom: Page, kinds: tuple[st
     page.wait_for_load_state("networkidle")
     # Until what shows Markdown is there, a text is shown as it was written.
     expect(page.locator(".plain-text")).to_have_count(0)
+    # A conversation opens at its end, which moves until everything in it has its size.
+    expect(page.locator(".to-end")).to_have_count(0)
     shot.prepare(page)
     for kind in kinds:
         page.emulate_media(color_scheme="dark" if kind == "dark" else "light", reduced_motion="reduce")
