@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -67,14 +67,14 @@ async def test_a_client_that_reads_slowly_gets_everything():
     received, looks = 0, 0
 
     async with sending() as (sender, client), asyncio.timeout(15):
-        assert sender.transport is not None
-        left = sender.transport.get_write_buffer_size()
+        transport: Any = sender.transport
+        left = transport.get_write_buffer_size()
         while piece := await asyncio.get_running_loop().sock_recv(client, 65536):
             received += len(piece)
-            before, left = left, sender.transport.get_write_buffer_size()
+            before, left = left, transport.get_write_buffer_size()
             if 0 < left < before:
                 # As the timer would, each time that something more was read, however little.
-                sender.transport._look()
+                transport._look()
                 looks += 1
         await sender.lost
 
