@@ -75,6 +75,9 @@ use = "support.agents:huge"
 [runs]
 drain_s = 0.5
 
+[limits]
+operations_per_s = 10_000
+
 [telemetry]
 log_format = "json"
 """
